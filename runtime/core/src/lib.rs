@@ -1,0 +1,18 @@
+//! What tinysaver decides and counts: confidence, gate, exits, records, summaries.
+//!
+//! Invariant: no I/O, no clock, no randomness. Everything is a function of its arguments, so a recorded run can be
+//! replayed bit for bit on any machine (exponentials come from `libm`, not from the platform's C library).
+#![forbid(unsafe_code)]
+
+mod confidence;
+mod gate;
+mod record;
+mod summary;
+
+pub use confidence::{ConfidenceError, Prediction, Temperature, TemperatureError, top1};
+pub use gate::{Decision, Gate, Threshold, ThresholdError};
+pub use record::{Answer, DropReason, Exit, Outcome, RECORD_SCHEMA, Record, StageMicros};
+pub use summary::{
+    AccuracyReport, CONFIDENCE_BINS, ConfidenceReport, ExitReport, OperationsReport, Percentiles, Stage, Summary,
+    SummaryReport,
+};

@@ -1,0 +1,269 @@
+//! One frame's line in the exit log, schema 1. `docs/exit-log.md` explains each field to those who read logs with
+//! other tools; this file is the definition.
+
+use serde::{Deserialize, Serialize};
+
+use crate::confidence::Temperature;
+use crate::gate::Threshold;
+
+/// The version written into every record. A reader skips, and counts, records of a version it does not know.
+pub const RECORD_SCHEMA: u32 = 1;
+
+/// Who gave the answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Exit {
+    /// The last answer, because the scene had not changed.
+    Reused,
+    /// The saver was sure.
+    Saver,
+    /// The base on this board.
+    BaseLocal,
+    /// The base on another machine.
+    BaseRemote,
+    /// The base was wanted and did not answer; the saver's answer, marked degraded.
+    Fallback,
+}
+
+impl Exit {
+    /// Every exit, in the order in which tables show them.
+    pub const ALL: [Self; 5] = [Self::Reused, Self::Saver, Self::BaseLocal, Self::BaseRemote, Self::Fallback];
+
+    /// The name in logs, metrics and tables.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Reused => "reused",
+            Self::Saver => "saver",
+            Self::BaseLocal => "base_local",
+            Self::BaseRemote => "base_remote",
+            Self::Fallback => "fallback",
+        }
+    }
+}
+
+/// Why a frame got no answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DropReason {
+    /// The file could not be read.
+    Unreadable,
+    /// The bytes are no picture of a kind that we read.
+    NotAnImage,
+    /// The picture ends early or is damaged.
+    Damaged,
+    /// The picture has more pixels than the limit allows.
+    TooLarge,
+    /// A model failed on this frame or gave logits that are not numbers.
+    Engine,
+}
+
+impl DropReason {
+    /// The name in logs, metrics and tables.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Unreadable => "unreadable",
+            Self::NotAnImage => "not_an_image",
+            Self::Damaged => "damaged",
+            Self::TooLarge => "too_large",
+            Self::Engine => "engine",
+        }
+    }
+}
+
+/// Microseconds that each stage took; a stage that did not run is absent.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StageMicros {
+    /// From the disk or the camera into memory.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub read: Option<u64>,
+    /// From JPEG or another code to pixels.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub decode: Option<u64>,
+    /// From pixels to the models' input tensors: crop, scale, normalise.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub resize: Option<u64>,
+    /// The saver's inference and the gate.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub saver: Option<u64>,
+    /// The base's inference.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub base: Option<u64>,
+}
+
+/// What an answered frame got.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Answer {
+    /// Who answered.
+    pub exit: Exit,
+    /// The answered class: index into the pair's labels.
+    pub class: usize,
+    /// Its name.
+    pub label: String,
+    /// Top-1 probability of the model that answered.
+    pub probability: f32,
+    /// What the saver said, which is `class` unless the base answered.
+    pub saver_class: usize,
+    /// The saver's top-1 probability after temperature: what the gate judged.
+    pub confidence: f32,
+    /// The gate's threshold for this frame.
+    pub threshold: Threshold,
+    /// The temperature behind the confidence.
+    pub temperature: Temperature,
+    /// Multiply-accumulates that were spent on this frame.
+    pub macs: u64,
+    /// Multiply-accumulates that the base alone would have spent.
+    pub macs_always_base: u64,
+}
+
+/// An answer, or the reason why there is none.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "outcome", rename_all = "snake_case")]
+pub enum Outcome {
+    /// Somebody answered.
+    Answered(Answer),
+    /// Nobody did.
+    Dropped {
+        /// The kind, for counting.
+        reason: DropReason,
+        /// The error's own words.
+        detail: String,
+    },
+}
+
+/// One frame.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Record {
+    /// [`RECORD_SCHEMA`].
+    pub schema: u32,
+    /// Which run of the program: its start in UTC and its process id.
+    pub run: String,
+    /// Frame number within the run, from 0, without gaps.
+    pub sequence: u64,
+    /// When the answer was there: RFC 3339, UTC, microseconds.
+    pub time_utc: String,
+    /// The same moment on the monotonic clock: microseconds since the run began. Use it for differences.
+    pub monotonic_us: u64,
+    /// The file or the device that the frame came from.
+    pub source: String,
+    /// Answer or drop.
+    #[serde(flatten)]
+    pub outcome: Outcome,
+    /// The right class, where it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub truth: Option<usize>,
+    /// Per-stage time.
+    pub stages_us: StageMicros,
+    /// From the moment the frame was taken up to its answer.
+    pub latency_us: u64,
+    /// First 16 hexadecimal digits of the saver file's SHA-256.
+    pub saver_model: String,
+    /// The same of the base file.
+    pub base_model: String,
+}
+
+impl Record {
+    /// The answer, if there is one.
+    #[must_use]
+    pub fn answer(&self) -> Option<&Answer> {
+        match &self.outcome {
+            Outcome::Answered(answer) => Some(answer),
+            Outcome::Dropped { .. } => None,
+        }
+    }
+
+    /// Whether the answer is right; `None` where the truth or an answer is missing.
+    #[must_use]
+    pub fn correct(&self) -> Option<bool> {
+        Some(self.answer()?.class == self.truth?)
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// A record to vary in tests.
+    pub(crate) fn answered(exit: Exit) -> Record {
+        Record {
+            schema: RECORD_SCHEMA,
+            run: "20261124T040000Z-77".into(),
+            sequence: 3,
+            time_utc: "2026-11-24T04:00:01.000250Z".into(),
+            monotonic_us: 1_000_250,
+            source: "photos/lion.jpg".into(),
+            outcome: Outcome::Answered(Answer {
+                exit,
+                class: 291,
+                label: "lion".into(),
+                probability: 0.75,
+                saver_class: 291,
+                confidence: 0.75,
+                threshold: Threshold::try_from(0.7).unwrap(),
+                temperature: Temperature::ONE,
+                macs: 197,
+                macs_always_base: 860,
+            }),
+            truth: Some(291),
+            stages_us: StageMicros {
+                read: Some(90),
+                decode: Some(800),
+                resize: Some(70),
+                saver: Some(9_000),
+                base: None,
+            },
+            latency_us: 10_000,
+            saver_model: "0123456789abcdef".into(),
+            base_model: "fedcba9876543210".into(),
+        }
+    }
+
+    #[test]
+    fn an_answered_line_reads_as_documented() {
+        let line = serde_json::to_string(&answered(Exit::Saver)).unwrap();
+        assert_eq!(
+            line,
+            concat!(
+                r#"{"schema":1,"run":"20261124T040000Z-77","sequence":3,"time_utc":"2026-11-24T04:00:01.000250Z","#,
+                r#""monotonic_us":1000250,"source":"photos/lion.jpg","outcome":"answered","exit":"saver","class":291,"#,
+                r#""label":"lion","probability":0.75,"saver_class":291,"confidence":0.75,"threshold":0.7,"#,
+                r#""temperature":1.0,"macs":197,"macs_always_base":860,"truth":291,"#,
+                r#""stages_us":{"read":90,"decode":800,"resize":70,"saver":9000},"latency_us":10000,"#,
+                r#""saver_model":"0123456789abcdef","base_model":"fedcba9876543210"}"#
+            )
+        );
+    }
+
+    #[test]
+    fn a_dropped_line_reads_back() {
+        let mut record = answered(Exit::Saver);
+        record.outcome = Outcome::Dropped { reason: DropReason::Damaged, detail: "ends early".into() };
+        record.truth = None;
+        let line = serde_json::to_string(&record).unwrap();
+        assert!(line.contains(r#""outcome":"dropped","reason":"damaged","detail":"ends early""#), "{line}");
+        assert_eq!(serde_json::from_str::<Record>(&line).unwrap(), record);
+    }
+
+    #[test]
+    fn an_unknown_field_is_no_error() {
+        let line = serde_json::to_string(&answered(Exit::Fallback)).unwrap().replacen('{', r#"{"joules":1.5,"#, 1);
+        assert_eq!(serde_json::from_str::<Record>(&line).unwrap(), answered(Exit::Fallback));
+    }
+
+    proptest! {
+        #[test]
+        fn numbers_survive_the_log_bit_for_bit(confidence in 0.0f32..1.0, threshold in 0.0f32..=1.0, source in ".*") {
+            let mut record = answered(Exit::BaseLocal);
+            record.source = source;
+            if let Outcome::Answered(answer) = &mut record.outcome {
+                answer.confidence = confidence;
+                answer.threshold = Threshold::try_from(threshold).unwrap();
+            }
+            let line = serde_json::to_string(&record).unwrap();
+            prop_assert!(!line.contains('\n'));
+            prop_assert_eq!(serde_json::from_str::<Record>(&line).unwrap(), record);
+        }
+    }
+}

@@ -1,0 +1,15 @@
+//! A model file in, logits out.
+//!
+//! Invariant: this crate is the only one that knows ONNX or tract. Whatever a model file says, loading it gives an
+//! engine or an error that names the file; it never panics and never guesses.
+
+mod error;
+mod inspect;
+mod onnx;
+mod spec;
+mod tract;
+
+pub use error::{InferError, LoadError};
+pub use inspect::{ModelReport, OpReport, TensorReport, inspect};
+pub use spec::{Element, Engine, Input, InputSpec, Layout};
+pub use tract::TractEngine;

@@ -1,0 +1,213 @@
+//! The general backend: any ONNX graph that tract runs, in f32. Quantised (QDQ) files give right answers here but
+//! gain no speed: tract runs them as f32 with rounding in between.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::sync::Arc;
+
+use tract_onnx::prelude::*;
+use tract_onnx::tract_core::ops::Cost;
+
+use crate::error::{InferError, LoadError};
+use crate::onnx::{Axis, FLOAT32, OnnxFile, Port};
+use crate::spec::{Element, Engine, Input, InputSpec, Layout};
+
+/// The name in logs and tables.
+pub(crate) const NAME: &str = "tract-f32";
+
+/// A model that tract runs: loaded and optimised once, the plan kept.
+pub struct TractEngine {
+    state: TypedSimpleState,
+    shape: [usize; 4],
+    input: InputSpec,
+    classes: usize,
+    macs: u64,
+}
+
+impl TractEngine {
+    /// Loads an image classifier: one float32 input `[1, 3, height, width]` (or `[1, height, width, 3]`), one float32
+    /// output of `classes` numbers. A dynamic batch axis is taken as 1; dynamic height and width as `pixels`, the
+    /// height and width that the pair states, which fixed axes must equal.
+    ///
+    /// # Errors
+    /// Every way in which the file cannot be used; see [`LoadError`].
+    pub fn load(path: &Path, pixels: Option<(usize, usize)>) -> Result<Self, LoadError> {
+        let file = OnnxFile::read(path)?;
+        let unsupported: Vec<String> = unsupported_ops(&file).into_iter().map(|(name, _)| name).collect();
+        if !unsupported.is_empty() {
+            return Err(LoadError::UnsupportedOps { path: path.into(), ops: unsupported });
+        }
+        let input = image_input(&file, pixels)?;
+        let shape = input_shape(&input);
+        guarded(path, || Self::build(&file, input, shape))
+    }
+
+    fn build(file: &OnnxFile, input: InputSpec, shape: [usize; 4]) -> Result<Self, LoadError> {
+        let [output] = file.outputs.as_slice() else {
+            let names: Vec<&str> = file.outputs.iter().map(|output| output.name.as_str()).collect();
+            let detail = format!("it has {} outputs ({})", names.len(), names.join(", "));
+            return Err(LoadError::Outputs { path: file.path.clone(), detail });
+        };
+        let graph_error = |error: TractError| graph_error(&file.path, &error);
+        let model = typed(file, &shape).map_err(graph_error)?;
+        let macs = macs(&model).map_err(graph_error)?;
+        let classes = classes(&model, output, &file.path)?;
+        let plan: Arc<TypedSimplePlan> =
+            model.into_optimized().and_then(TypedModel::into_runnable).map_err(graph_error)?;
+        let state = plan.spawn().map_err(graph_error)?;
+        Ok(Self { state, shape, input, classes, macs })
+    }
+}
+
+impl Engine for TractEngine {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn input(&self) -> InputSpec {
+        self.input
+    }
+
+    fn classes(&self) -> usize {
+        self.classes
+    }
+
+    fn macs(&self) -> u64 {
+        self.macs
+    }
+
+    fn infer(&mut self, input: Input<'_>, logits: &mut [f32]) -> Result<(), InferError> {
+        let expected = self.input.len();
+        let pixels = match input {
+            Input::F32(pixels) if pixels.len() == expected => pixels,
+            Input::F32(pixels) => return Err(buffer("input", format!("{} numbers", pixels.len()), expected)),
+            Input::U8(_) => return Err(buffer("input", "u8".into(), expected)),
+        };
+        if logits.len() != self.classes {
+            return Err(buffer("logits", format!("{} numbers", logits.len()), self.classes));
+        }
+        let backend = |error: TractError| InferError::Backend(format!("{error:#}"));
+        let tensor = Tensor::from_shape(&self.shape, pixels).map_err(backend)?;
+        let outputs = self.state.run(tvec!(tensor.into_tvalue())).map_err(backend)?;
+        let output = outputs.first().ok_or_else(|| InferError::Backend("no output".into()))?;
+        let view = output.to_plain_array_view::<f32>().map_err(backend)?;
+        for (logit, &value) in logits.iter_mut().zip(view.iter()) {
+            *logit = value;
+        }
+        Ok(())
+    }
+}
+
+fn buffer(buffer: &'static str, found: String, expected: usize) -> InferError {
+    InferError::Buffer { buffer, found, expected: format!("{expected} numbers of f32") }
+}
+
+/// Operators of the file that tract has no code for, with how often they occur.
+pub(crate) fn unsupported_ops(file: &OnnxFile) -> Vec<(String, usize)> {
+    let known = onnx().op_register;
+    let counts = file.op_counts().into_iter();
+    counts.filter(|(_, (op, _))| !known.0.contains_key(op)).map(|(name, (_, count))| (name, count)).collect()
+}
+
+/// The graph with types and shapes, simplified, for an input of the given shape.
+pub(crate) fn typed(file: &OnnxFile, shape: &[usize]) -> TractResult<TypedModel> {
+    let model = onnx().parse(&file.proto, None)?.model;
+    model.with_input_fact(0, f32::fact(shape).into())?.into_typed()?.into_decluttered()
+}
+
+/// Multiply-accumulates of one inference, as tract counts them: exact for convolutions and matrix products.
+pub(crate) fn macs(model: &TypedModel) -> TractResult<u64> {
+    let mut total = 0u64;
+    for node in model.nodes() {
+        for (cost, count) in node.op.cost(&model.node_input_facts(node.id)?)? {
+            if matches!(cost, Cost::FMA(_)) {
+                total = total.saturating_add(count.to_i64()?.unsigned_abs());
+            }
+        }
+    }
+    Ok(total)
+}
+
+/// tract is written for models that exist; what it does with a hostile one may be a panic, which stops here.
+pub(crate) fn guarded<T>(path: &Path, work: impl FnOnce() -> Result<T, LoadError>) -> Result<T, LoadError> {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| {
+        Err(LoadError::Graph { path: path.into(), detail: "tract stumbled over it (see the message above)".into() })
+    })
+}
+
+pub(crate) fn graph_error(path: &Path, error: &TractError) -> LoadError {
+    LoadError::Graph { path: path.into(), detail: format!("{error:#}") }
+}
+
+/// The one image input of a classifier.
+pub(crate) fn image_input(file: &OnnxFile, pixels: Option<(usize, usize)>) -> Result<InputSpec, LoadError> {
+    let refuse = |detail: String| LoadError::Inputs { path: file.path.clone(), detail };
+    let [port] = file.inputs.as_slice() else {
+        return Err(refuse(format!("it has {} inputs", file.inputs.len())));
+    };
+    let described = format!("input '{}' is {} {}", port.name, port.element_name(), port.shape());
+    let [batch, a, b, c] = port.axes.as_slice() else { return Err(refuse(described)) };
+    if port.element_type != FLOAT32 || matches!(batch, Axis::Fixed(size) if *size != 1) {
+        return Err(refuse(described));
+    }
+    let (layout, height, width) = match (a, c) {
+        (Axis::Fixed(3), _) => (Layout::Nchw, b, c),
+        (_, Axis::Fixed(3)) => (Layout::Nhwc, a, b),
+        _ => return Err(refuse(described)),
+    };
+    let (height, width) = spatial_size(file, port, height, width, pixels)?;
+    Ok(InputSpec { height, width, channels: 3, layout, element: Element::F32 })
+}
+
+/// Height and width: fixed by the file, or by the pair where the file leaves them open; the two must agree.
+fn spatial_size(
+    file: &OnnxFile,
+    port: &Port,
+    height: &Axis,
+    width: &Axis,
+    pixels: Option<(usize, usize)>,
+) -> Result<(usize, usize), LoadError> {
+    let size = |axis: &Axis, stated: Option<usize>| match axis {
+        Axis::Fixed(size) => Some(*size),
+        Axis::Dynamic(_) => stated,
+    };
+    let (Some(height), Some(width)) =
+        (size(height, pixels.map(|(height, _)| height)), size(width, pixels.map(|(_, width)| width)))
+    else {
+        return Err(LoadError::DynamicAxes { path: file.path.clone(), input: port.name.clone(), axes: port.shape() });
+    };
+    match pixels {
+        Some(stated) if stated != (height, width) => Err(LoadError::InputSize {
+            path: file.path.clone(),
+            found: format!("{height} x {width}"),
+            expected: format!("{} x {}", stated.0, stated.1),
+        }),
+        _ => Ok((height, width)),
+    }
+}
+
+pub(crate) fn input_shape(input: &InputSpec) -> [usize; 4] {
+    match input.layout {
+        Layout::Nchw => [1, input.channels, input.height, input.width],
+        Layout::Nhwc => [1, input.height, input.width, input.channels],
+    }
+}
+
+/// Length of the one output, whose axes are all 1 but one.
+fn classes(model: &TypedModel, output: &Port, path: &Path) -> Result<usize, LoadError> {
+    let fact = model.output_fact(0).map_err(|error| graph_error(path, &error))?;
+    let refuse = || LoadError::Outputs {
+        path: path.into(),
+        detail: format!("output '{}' is {:?} {:?}", output.name, fact.datum_type, fact.shape),
+    };
+    if fact.datum_type != f32::datum_type() {
+        return Err(refuse());
+    }
+    let shape = fact.shape.as_concrete().ok_or_else(refuse)?;
+    let long: Vec<usize> = shape.iter().copied().filter(|&axis| axis != 1).collect();
+    match (long.as_slice(), shape.is_empty()) {
+        ([classes], false) => Ok(*classes),
+        ([], false) => Ok(1),
+        _ => Err(refuse()),
+    }
+}
