@@ -8,6 +8,7 @@ mod confidence;
 mod gate;
 mod record;
 mod summary;
+mod tensor;
 
 pub use confidence::{ConfidenceError, Prediction, Temperature, TemperatureError, top1};
 pub use gate::{Decision, Gate, Threshold, ThresholdError};
@@ -16,3 +17,4 @@ pub use summary::{
     AccuracyReport, CONFIDENCE_BINS, ConfidenceReport, ExitReport, OperationsReport, Percentiles, Stage, Summary,
     SummaryReport,
 };
+pub use tensor::{Element, InputSpec, Layout};

@@ -11,5 +11,5 @@ mod tract;
 
 pub use error::{InferError, LoadError};
 pub use inspect::{ModelReport, OpReport, TensorReport, inspect};
-pub use spec::{Element, Engine, Input, InputSpec, Layout};
+pub use spec::{Engine, Input};
 pub use tract::TractEngine;

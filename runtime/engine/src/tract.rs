@@ -5,12 +5,13 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
 
+use tinysaver_core::{Element, InputSpec, Layout};
 use tract_onnx::prelude::*;
 use tract_onnx::tract_core::ops::Cost;
 
 use crate::error::{InferError, LoadError};
 use crate::onnx::{Axis, FLOAT32, OnnxFile, Port};
-use crate::spec::{Element, Engine, Input, InputSpec, Layout};
+use crate::spec::{Engine, Input};
 
 /// The name in logs and tables.
 pub(crate) const NAME: &str = "tract-f32";

@@ -1,0 +1,1 @@
+"""Builds the imagenet-lite pair pool: see ../../README.md."""
