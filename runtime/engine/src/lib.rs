@@ -5,11 +5,13 @@
 
 mod error;
 mod inspect;
+mod int8;
 mod onnx;
 mod spec;
 mod tract;
 
 pub use error::{InferError, LoadError};
 pub use inspect::{ModelReport, OpReport, TensorReport, inspect};
+pub use int8::{Int8Engine, KERNEL_VARIABLE, KernelChoice, Unsupported};
 pub use spec::{Element, Engine, Input, InputSpec, Layout};
 pub use tract::TractEngine;
