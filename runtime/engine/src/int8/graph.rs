@@ -43,7 +43,6 @@ pub fn elements(sizes: &[usize]) -> Option<usize> {
 #[derive(Debug, Clone, Copy)]
 pub struct Constant<'a> {
     tensor: &'a pb::TensorProto,
-    length: usize,
 }
 
 impl<'a> Constant<'a> {
@@ -52,7 +51,7 @@ impl<'a> Constant<'a> {
         let describe = || format!("constant '{}' is {:?} of type {}", tensor.name, tensor.dims, tensor.data_type);
         let sizes: Option<Vec<usize>> = tensor.dims.iter().map(|&size| usize::try_from(size).ok()).collect();
         let length = sizes.as_deref().and_then(elements).ok_or_else(describe)?;
-        let constant = Self { tensor, length };
+        let constant = Self { tensor };
         let (bytes, typed) = match tensor.data_type {
             element::F32 => (4, tensor.float_data.len()),
             element::U8 | element::I8 => (1, tensor.int32_data.len()),
@@ -68,11 +67,6 @@ impl<'a> Constant<'a> {
     /// Sizes of its axes.
     pub fn sizes(&self) -> Vec<usize> {
         self.tensor.dims.iter().filter_map(|&size| usize::try_from(size).ok()).collect()
-    }
-
-    /// How many numbers.
-    pub fn len(&self) -> usize {
-        self.length
     }
 
     /// ONNX's code for the element type.

@@ -74,8 +74,8 @@ impl Int8Engine {
         pixels: Option<(usize, usize)>,
         choice: KernelChoice,
     ) -> Result<Self, LoadError> {
-        let kernels = Kernels::choose(choice)
-            .map_err(|detail| LoadError::Kernels { path: file.path.clone(), detail })?;
+        let kernels =
+            Kernels::choose(choice).map_err(|detail| LoadError::Kernels { path: file.path.clone(), detail })?;
         let mut input = tract::image_input(file, pixels)?;
         let refuse = |reason: Unsupported| LoadError::Int8 { path: file.path.clone(), reason };
         let plan = compile::compile(file, (input.height, input.width), kernels).map_err(refuse)?;

@@ -41,7 +41,11 @@ impl Size {
 impl fmt::Display for Size {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { rows, columns, channels, is_row } = self;
-        if *is_row { write!(formatter, "[1, {channels}]") } else { write!(formatter, "[1, {channels}, {rows}, {columns}]") }
+        if *is_row {
+            write!(formatter, "[1, {channels}]")
+        } else {
+            write!(formatter, "[1, {channels}, {rows}, {columns}]")
+        }
     }
 }
 
@@ -66,8 +70,6 @@ pub struct Plan {
     input: TensorId,
     /// What the picture's steps mean.
     pub input_quant: Quant,
-    /// The picture's size.
-    pub input_size: Size,
     /// Where the logits are.
     pub output: Output,
     /// Multiply-accumulates of one inference.
@@ -95,7 +97,6 @@ impl Plan {
             step.inputs().into_iter().chain([step.output()]).for_each(|id| extend(id, at));
         }
         extend(output.tensor, steps.len());
-        let input_size = tensors.get(input).copied()?;
         let spans: Option<Vec<(usize, Lifetime)>> = tensors
             .iter()
             .zip(lifetimes)
@@ -103,7 +104,7 @@ impl Plan {
             .collect();
         let (regions, arena_bytes) = lay_out(&spans?);
         let fits = arena_bytes <= MOST_ARENA_BYTES;
-        fits.then_some(Self { steps, regions, arena_bytes, input, input_quant, input_size, output, macs })
+        fits.then_some(Self { steps, regions, arena_bytes, input, input_quant, output, macs })
     }
 
     /// The buffers that inferences need.
@@ -124,7 +125,13 @@ impl Plan {
     }
 
     /// Runs one frame. `picture` holds stored numbers, NHWC; `logits` is overwritten.
-    pub fn run(&self, memory: &mut Memory, kernels: &Kernels, picture: &[u8], logits: &mut [f32]) -> Result<(), InferError> {
+    pub fn run(
+        &self,
+        memory: &mut Memory,
+        kernels: &Kernels,
+        picture: &[u8],
+        logits: &mut [f32],
+    ) -> Result<(), InferError> {
         let region = self.regions.get(self.input).cloned();
         if let Some(slot) = region.and_then(|region| memory.arena.get_mut(region))
             && slot.len() == picture.len()

@@ -14,6 +14,19 @@ pub struct Epilogue {
     pub scale: Vec<f32>,
     /// Range and zero point of the output.
     pub bounds: Bounds,
+    /// Whether a scaled sum may leave i32, so that it has to be clamped before it is rounded.
+    pub is_wide: bool,
+}
+
+/// Largest scale with which no scaled i32 leaves i32.
+const TAME_SCALE: f32 = 0.5;
+
+impl Epilogue {
+    /// Constants of as many channels as there are biases and scales.
+    pub fn new(bias: Vec<i32>, scale: Vec<f32>, bounds: Bounds) -> Self {
+        let is_wide = !scale.iter().all(|&scale| scale <= TAME_SCALE);
+        Self { bias, scale, bounds, is_wide }
+    }
 }
 
 /// Weights of a matrix product, as i16 without their zero points.
@@ -47,11 +60,6 @@ impl Packed {
         }
         epilogue.pad_to(channels.next_multiple_of(PANEL));
         Self { depth, channels, panels, epilogue }
-    }
-
-    /// Bytes held.
-    pub fn bytes(&self) -> usize {
-        self.panels.len() * 2 + self.epilogue.bias.len() * 8
     }
 }
 

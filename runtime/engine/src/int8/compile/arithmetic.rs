@@ -31,9 +31,7 @@ impl Function {
         match node.op().trim_start_matches("QLinear") {
             "Sigmoid" => Ok(Self::Sigmoid),
             "Tanh" => Ok(Self::Tanh),
-            "HardSigmoid" => {
-                Ok(Self::HardSigmoid { slope: node.float("alpha", 0.2), shift: node.float("beta", 0.5) })
-            }
+            "HardSigmoid" => Ok(Self::HardSigmoid { slope: node.float("alpha", 0.2), shift: node.float("beta", 0.5) }),
             "HardSwish" => Ok(Self::HardSwish),
             "LeakyRelu" => Ok(Self::LeakyRelu { slope: node.float("alpha", 0.01) }),
             _ => Err(node.refuse("there is no table for this function")),
@@ -47,7 +45,13 @@ impl Function {
             Self::Tanh => x.tanh(),
             Self::HardSigmoid { slope, shift } => (slope * x + shift).min(1.0).max(0.0),
             Self::HardSwish => x * (x * (1.0 / 6.0) + 0.5).min(1.0).max(0.0),
-            Self::LeakyRelu { slope } => if x < 0.0 { slope * x } else { x },
+            Self::LeakyRelu { slope } => {
+                if x < 0.0 {
+                    slope * x
+                } else {
+                    x
+                }
+            }
         }
     }
 }

@@ -59,7 +59,8 @@ impl<'a> Weights<'a> {
     fn rows(&self, channels: usize, leading: bool) -> Result<Vec<Vec<i16>>, String> {
         let numbers = self.numbers.integers()?;
         let length = numbers.len() / channels.max(1);
-        let zero_point = |channel: usize| self.zero_points.get(channel).or(self.zero_points.first()).copied().unwrap_or(0);
+        let zero_point =
+            |channel: usize| self.zero_points.get(channel).or(self.zero_points.first()).copied().unwrap_or(0);
         let row = |channel: usize| {
             let (start, step) = if leading { (channel * length, 1) } else { (channel, channels) };
             let numbers = numbers.iter().skip(start).step_by(step).take(length);
@@ -130,7 +131,7 @@ impl<'a> Layer<'a> {
         if let Some(scale) = scale.iter().find(|scale| !scale.is_finite()) {
             return Err(format!("its scales multiply to {scale}"));
         }
-        Ok(Epilogue { bias: bias.collect(), scale, bounds: pending.bounds(output) })
+        Ok(Epilogue::new(bias.collect(), scale, pending.bounds(output)))
     }
 }
 
@@ -161,7 +162,13 @@ impl<'a> Compiler<'a> {
     }
 
     /// A bias of the QDQ form: int32 in steps of input scale times weight scale, or real numbers.
-    fn bias(&self, node: Node<'a>, index: usize, input: Operand, weights: &Weights<'a>) -> Result<Bias<'a>, Unsupported> {
+    fn bias(
+        &self,
+        node: Node<'a>,
+        index: usize,
+        input: Operand,
+        weights: &Weights<'a>,
+    ) -> Result<Bias<'a>, Unsupported> {
         if node.input(index).is_none() {
             return Ok(Bias::Absent);
         }
@@ -181,9 +188,12 @@ impl<'a> Compiler<'a> {
                 }
                 let numbers = bias.numbers.integers().map_err(refuse)?;
                 let scales = bias.scales(numbers.len(), bias.axis).map_err(refuse)?;
-                let zero = |channel: usize| bias.zero_points.get(channel).or(bias.zero_points.first()).map_or(0, |z| *z);
+                let zero =
+                    |channel: usize| bias.zero_points.get(channel).or(bias.zero_points.first()).map_or(0, |z| *z);
                 let reals = numbers.iter().zip(scales).enumerate();
-                Ok(Bias::Real(reals.map(|(channel, (n, scale))| n.saturating_sub(zero(channel)) as f32 * scale).collect()))
+                Ok(Bias::Real(
+                    reals.map(|(channel, (n, scale))| n.saturating_sub(zero(channel)) as f32 * scale).collect(),
+                ))
             }
             _ => Err(node.refuse("its bias is not constant")),
         }
@@ -277,7 +287,9 @@ impl<'a> Compiler<'a> {
             _ => return Err(node.refuse(format!("weights of shape {sizes:?}; two axes are known"))),
         };
         if !plain || !size.is_row || size.channels != depth || channels == 0 {
-            return Err(node.refuse(format!("weights {sizes:?} do not fit an input of {size}, or alpha, beta or transA")));
+            return Err(
+                node.refuse(format!("weights {sizes:?} do not fit an input of {size}, or alpha, beta or transA"))
+            );
         }
         let axis = if leading { 0 } else { 1 };
         let one = [1, 1];
@@ -328,7 +340,8 @@ impl<'a> Compiler<'a> {
         output: TensorId,
     ) -> Result<Step, Unsupported> {
         let channels = layer.rows.len();
-        let taps = (0..layer.window.taps()).flat_map(|tap| layer.rows.iter().map(move |row| row.get(tap).copied().unwrap_or(0)));
+        let taps = (0..layer.window.taps())
+            .flat_map(|tap| layer.rows.iter().map(move |row| row.get(tap).copied().unwrap_or(0)));
         let weights = DepthwiseWeights { channels, taps: taps.collect(), epilogue, blocks: Vec::new() };
         self.charge_weights(node, weights.bytes())?;
         let weights = if self.kernels.wants_blocks { weights.with_blocks() } else { weights };
@@ -349,7 +362,7 @@ impl<'a> Compiler<'a> {
         self.charge_weights(node, panels.saturating_mul(2 * depth + 8))?;
         let constants = epilogue.bias.chunks(per_group).zip(epilogue.scale.chunks(per_group));
         let groups = layer.rows.chunks(per_group).zip(constants).map(|(rows, (bias, scale))| {
-            let epilogue = Epilogue { bias: bias.to_vec(), scale: scale.to_vec(), bounds: epilogue.bounds };
+            let epilogue = Epilogue::new(bias.to_vec(), scale.to_vec(), epilogue.bounds);
             Packed::new(rows, epilogue)
         });
         Ok(Step::Convolution(Convolution {

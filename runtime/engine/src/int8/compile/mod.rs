@@ -104,6 +104,9 @@ struct Compiler<'a> {
     picture: Size,
     picture_is_nhwc: bool,
     input: Option<Operand>,
+    /// Whether signed tensors count as unsigned ones moved by 128. ONNX Runtime turns a QDQ graph into that on x86, and
+    /// the last bit of a sum of tensors depends on it; in the QOperator form it takes them as they are.
+    as_unsigned: bool,
     macs: u64,
     weight_bytes: usize,
 }
@@ -135,6 +138,7 @@ pub fn compile(file: &OnnxFile, pixels: (usize, usize), kernels: Kernels) -> Res
         picture,
         picture_is_nhwc,
         input: None,
+        as_unsigned: !graph.node.iter().any(|node| node.op_type.starts_with("QLinear") || node.op_type == "QGemm"),
         macs: 0,
         weight_bytes: 0,
     };

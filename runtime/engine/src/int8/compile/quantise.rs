@@ -18,7 +18,8 @@ impl<'a> Compiler<'a> {
             return Err(node.refuse(format!("a scale of {scale} is no step width")));
         }
         let Some(constant) = self.constant(node, zero)? else {
-            return Ok(Quant { scale, zero_point: if signed { SIGNED_OFFSET } else { 0 }, signed });
+            let zero_point = if signed { SIGNED_OFFSET } else { 0 };
+            return Ok(Quant { scale, zero_point, signed: signed && !self.as_unsigned });
         };
         let signed = match constant.element() {
             element::U8 => false,
@@ -30,11 +31,18 @@ impl<'a> Compiler<'a> {
             return Err(node.refuse("activations with a zero point for every channel"));
         };
         let zero_point = i32::try_from(zero_point).map_err(|_| node.refuse("its zero point is too large"))?;
-        Ok(Quant { scale, zero_point: zero_point + if signed { SIGNED_OFFSET } else { 0 }, signed })
+        let zero_point = zero_point + if signed { SIGNED_OFFSET } else { 0 };
+        Ok(Quant { scale, zero_point, signed: signed && !self.as_unsigned })
     }
 
     /// A quantised input of a node of the QOperator form, with what the node says that it means.
-    pub(super) fn stored(&self, node: Node<'a>, data: usize, scale: usize, zero: usize) -> Result<Operand, Unsupported> {
+    pub(super) fn stored(
+        &self,
+        node: Node<'a>,
+        data: usize,
+        scale: usize,
+        zero: usize,
+    ) -> Result<Operand, Unsupported> {
         let Value::Stored(operand) = self.value(node, data)? else {
             return Err(node.refuse(format!("input {data} is not quantised")));
         };
@@ -90,7 +98,8 @@ impl<'a> Compiler<'a> {
         match self.value(node, 0)? {
             Value::Stored(_) => Ok(Value::Real(self.stored(node, 0, 1, 2)?)),
             Value::Constant(numbers) => {
-                let weights = Weights::new(numbers, self.constant(node, 1)?, self.constant(node, 2)?, node.int("axis", 1));
+                let weights =
+                    Weights::new(numbers, self.constant(node, 1)?, self.constant(node, 2)?, node.int("axis", 1));
                 Ok(Value::Weights(Rc::new(weights.map_err(|why| node.refuse(why))?)))
             }
             _ => Err(node.refuse("its input is not quantised")),

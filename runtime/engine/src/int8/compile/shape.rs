@@ -65,7 +65,10 @@ impl<'a> Compiler<'a> {
             let same = part.quant == quant && unclipped;
             let table = (!same).then(|| part.quant.table(quant, pending.bounds(quant), |x| x));
             let channels = size.channels;
-            self.push(node, Step::Piece(Piece { input: part.tensor, output, channels, output_channels, first_channel, table }))?;
+            self.push(
+                node,
+                Step::Piece(Piece { input: part.tensor, output, channels, output_channels, first_channel, table }),
+            )?;
             first_channel += channels;
         }
         Ok(Operand { tensor: output, quant })
@@ -94,7 +97,8 @@ impl<'a> Compiler<'a> {
                 let shape = self.constant(node, 1)?.ok_or_else(|| node.refuse("its shape is missing"))?;
                 let shape = shape.integers().map_err(refuse)?;
                 let batch = matches!(shape.first(), Some(-1..=1));
-                let rest = i64::try_from(count).is_ok_and(|count| matches!(shape.get(1), Some(&n) if n == count || n == -1))
+                let rest = i64::try_from(count)
+                    .is_ok_and(|count| matches!(shape.get(1), Some(&n) if n == count || n == -1))
                     || (shape.get(1) == Some(&0) && size.pixels() == 1);
                 let inferred = shape.iter().filter(|&&axis| axis == -1).count() < 2;
                 batch && rest && inferred && shape.len() == 2
@@ -142,7 +146,14 @@ impl<'a> Compiler<'a> {
         let (rows, columns) = (map(2, size.rows)?, map(3, size.columns)?);
         let output = Size { rows: rows.len(), columns: columns.len(), ..size };
         let output = self.new_tensor(node, output)?;
-        let step = Resize { input: operand.tensor, output, channels: size.channels, input_columns: size.columns, rows, columns };
+        let step = Resize {
+            input: operand.tensor,
+            output,
+            channels: size.channels,
+            input_columns: size.columns,
+            rows,
+            columns,
+        };
         self.push(node, Step::Resize(step))?;
         Ok(kind(Operand { tensor: output, quant: operand.quant }))
     }

@@ -6,10 +6,12 @@
 #![allow(unsafe_code)]
 
 use std::arch::x86_64::*;
+use std::ops::Range;
 
 use super::{Add, Depthwise, Gemm, Kernels, scalar};
 use crate::int8::quant::Bounds;
 use crate::int8::weights::{Block, PANEL};
+use crate::int8::window::Window;
 
 /// Pixels of a register tile; with two vectors of channels it fills 12 of the 16 registers with sums.
 const TILE: usize = 6;
@@ -47,50 +49,61 @@ fn sum_pixels_avx2(image: &[u8], sums: &mut [i32]) {
 
 /// The epilogue's constants in vectors.
 #[derive(Clone, Copy)]
-struct Clamp {
+struct Finish {
+    /// Whether a scaled sum may leave i32, so that it has to be clamped before it is rounded.
+    is_wide: bool,
     low: __m256,
     high: __m256,
     zero_point: __m256i,
+    least: __m256i,
+    most: __m256i,
 }
 
-impl Clamp {
+impl Finish {
     #[inline]
     #[target_feature(enable = "avx2")]
-    fn new(bounds: Bounds) -> Self {
+    fn new(bounds: Bounds, is_wide: bool) -> Self {
         Self {
+            is_wide,
             low: _mm256_set1_ps(bounds.low),
             high: _mm256_set1_ps(bounds.high),
-            zero_point: _mm256_set1_epi32(bounds.zero_point),
+            zero_point: _mm256_set1_epi16(bounds.zero_point as i16),
+            least: _mm256_set1_epi8((bounds.low as i32 + bounds.zero_point) as i8),
+            most: _mm256_set1_epi8((bounds.high as i32 + bounds.zero_point) as i8),
         }
     }
 
-    /// `Bounds::requantise` of eight numbers.
+    /// Rounds eight scaled sums.
     #[inline]
     #[target_feature(enable = "avx2")]
-    fn requantise(self, steps: __m256) -> __m256i {
-        let clamped = _mm256_min_ps(_mm256_max_ps(steps, self.low), self.high);
-        _mm256_add_epi32(_mm256_cvtps_epi32(clamped), self.zero_point)
+    fn round(self, steps: __m256) -> __m256i {
+        let clamped = if self.is_wide { _mm256_min_ps(_mm256_max_ps(steps, self.low), self.high) } else { steps };
+        _mm256_cvtps_epi32(clamped)
     }
-}
 
-/// Eight sums to eight steps in i32.
-///
-/// # Safety
-/// Eight numbers each can be read at `bias` and `scale`.
-#[inline]
-#[target_feature(enable = "avx2")]
-unsafe fn finish(clamp: Clamp, sums: __m256i, bias: *const i32, scale: *const f32) -> __m256i {
-    // SAFETY: as the caller promises; unaligned loads.
-    let (bias, scale) = unsafe { (_mm256_loadu_si256(bias.cast()), _mm256_loadu_ps(scale)) };
-    clamp.requantise(_mm256_mul_ps(_mm256_cvtepi32_ps(_mm256_add_epi32(sums, bias)), scale))
-}
+    /// Scales and rounds eight sums.
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    fn scale(self, sums: __m256i, scale: __m256) -> __m256i {
+        self.round(_mm256_mul_ps(_mm256_cvtepi32_ps(sums), scale))
+    }
 
-/// Sixteen steps of 0..=255 to bytes, in order.
-#[inline]
-#[target_feature(enable = "avx2")]
-fn narrow(first: __m256i, second: __m256i) -> __m128i {
-    let words = _mm256_permute4x64_epi64::<0b11_01_10_00>(_mm256_packs_epi32(first, second));
-    _mm_packus_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256::<1>(words))
+    /// Adds the zero point to 32 steps and clamps them: the saturation of each narrowing does not change what the clamp
+    /// gives. Four steps of each vector's lower half come first, then four of each upper half.
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    fn narrow(self, [a, b, c, d]: [__m256i; 4]) -> __m256i {
+        let first = _mm256_adds_epi16(_mm256_packs_epi32(a, b), self.zero_point);
+        let second = _mm256_adds_epi16(_mm256_packs_epi32(c, d), self.zero_point);
+        _mm256_min_epu8(_mm256_max_epu8(_mm256_packus_epi16(first, second), self.least), self.most)
+    }
+
+    /// The same in order.
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    fn narrow_in_order(self, steps: [__m256i; 4]) -> __m256i {
+        _mm256_permutevar8x32_epi32(self.narrow(steps), _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7))
+    }
 }
 
 fn gemm(call: &Gemm<'_>, output: &mut [u8]) {
@@ -104,29 +117,32 @@ fn gemm(call: &Gemm<'_>, output: &mut [u8]) {
 /// `call.fits` holds for the memory at `output`.
 #[target_feature(enable = "avx2")]
 unsafe fn gemm_avx2(call: &Gemm<'_>, output: *mut u8) {
-    let tiles = call.pixels.div_ceil(TILE).max(1);
+    let tiles = call.pixels.div_ceil(TILE);
     let weights = call.weights;
+    let finish = Finish::new(weights.epilogue.bounds, weights.epilogue.is_wide);
     for panel in 0..weights.channels.div_ceil(PANEL) {
-        let channels = (weights.channels - panel * PANEL).min(PANEL);
-        let mut pixel = 0;
+        // SAFETY: panels, biases and scales are whole, as `fits` has shown; rows and output begin with pixel 0.
+        let mut place = unsafe {
+            Place {
+                rows: call.rows.as_ptr(),
+                depth: weights.depth,
+                panel: weights.panels.as_ptr().add(panel * PANEL * weights.depth),
+                bias: weights.epilogue.bias.as_ptr().add(panel * PANEL),
+                scale: weights.epilogue.scale.as_ptr().add(panel * PANEL),
+                output: output.add(panel * PANEL),
+                stride: call.output_stride,
+                channels: (weights.channels - panel * PANEL).min(PANEL),
+            }
+        };
+        let mut left = call.pixels;
         for tile in 0..tiles {
             // Tiles of equal size rather than one short tile at the end.
-            let pixels = (call.pixels - pixel).div_ceil(tiles - tile);
-            // SAFETY: `panel` and `pixel..pixel + pixels` lie within what `fits` has shown.
-            unsafe {
-                let place = Place {
-                    rows: call.rows.as_ptr().add(pixel * weights.depth),
-                    depth: weights.depth,
-                    panel: weights.panels.as_ptr().add(panel * PANEL * weights.depth),
-                    bias: weights.epilogue.bias.as_ptr().add(panel * PANEL),
-                    scale: weights.epilogue.scale.as_ptr().add(panel * PANEL),
-                    output: output.add(pixel * call.output_stride + panel * PANEL),
-                    stride: call.output_stride,
-                    channels,
-                };
-                place.run(pixels, Clamp::new(weights.epilogue.bounds));
-            }
-            pixel += pixels;
+            let pixels = left.div_ceil(tiles - tile);
+            // SAFETY: `left` pixels lie behind `place`, as `fits` has shown.
+            unsafe { place.run(pixels, finish) }
+            place.rows = place.rows.wrapping_add(pixels * weights.depth);
+            place.output = place.output.wrapping_add(pixels * call.output_stride);
+            left -= pixels;
         }
     }
 }
@@ -149,22 +165,22 @@ impl Place {
     /// `pixels` rows, a panel and `channels` bytes of each output pixel lie at the pointers.
     #[inline]
     #[target_feature(enable = "avx2")]
-    unsafe fn run(self, pixels: usize, clamp: Clamp) {
+    unsafe fn run(&self, pixels: usize, finish: Finish) {
         // SAFETY: passed on from the caller; the constant equals `pixels`.
         unsafe {
             match (self.channels <= 8, pixels) {
-                (false, 1) => self.tile::<1, 2>(clamp),
-                (false, 2) => self.tile::<2, 2>(clamp),
-                (false, 3) => self.tile::<3, 2>(clamp),
-                (false, 4) => self.tile::<4, 2>(clamp),
-                (false, 5) => self.tile::<5, 2>(clamp),
-                (false, 6) => self.tile::<6, 2>(clamp),
-                (true, 1) => self.tile::<1, 1>(clamp),
-                (true, 2) => self.tile::<2, 1>(clamp),
-                (true, 3) => self.tile::<3, 1>(clamp),
-                (true, 4) => self.tile::<4, 1>(clamp),
-                (true, 5) => self.tile::<5, 1>(clamp),
-                (true, 6) => self.tile::<6, 1>(clamp),
+                (false, 1) => self.tile::<1, 2>(finish),
+                (false, 2) => self.tile::<2, 2>(finish),
+                (false, 3) => self.tile::<3, 2>(finish),
+                (false, 4) => self.tile::<4, 2>(finish),
+                (false, 5) => self.tile::<5, 2>(finish),
+                (false, 6) => self.tile::<6, 2>(finish),
+                (true, 1) => self.tile::<1, 1>(finish),
+                (true, 2) => self.tile::<2, 1>(finish),
+                (true, 3) => self.tile::<3, 1>(finish),
+                (true, 4) => self.tile::<4, 1>(finish),
+                (true, 5) => self.tile::<5, 1>(finish),
+                (true, 6) => self.tile::<6, 1>(finish),
                 _ => {}
             }
         }
@@ -176,8 +192,15 @@ impl Place {
     /// As [`Self::run`], with `PIXELS` pixels and at most `8 * VECTORS` channels.
     #[inline]
     #[target_feature(enable = "avx2")]
-    unsafe fn tile<const PIXELS: usize, const VECTORS: usize>(self, clamp: Clamp) {
-        let mut sums = [[_mm256_setzero_si256(); VECTORS]; PIXELS];
+    unsafe fn tile<const PIXELS: usize, const VECTORS: usize>(&self, finish: Finish) {
+        // SAFETY: biases and scales are padded to whole panels, of two vectors of eight; unaligned loads.
+        let (bias, scale): ([__m256i; VECTORS], [__m256; VECTORS]) = unsafe {
+            (
+                std::array::from_fn(|vector| _mm256_loadu_si256(self.bias.add(8 * vector).cast())),
+                std::array::from_fn(|vector| _mm256_loadu_ps(self.scale.add(8 * vector))),
+            )
+        };
+        let mut sums = [bias; PIXELS];
         for pair in 0..self.depth / 2 {
             // SAFETY: a panel holds `depth / 2` groups of 16 pairs, a row `depth / 2` pairs; unaligned loads.
             unsafe {
@@ -193,24 +216,30 @@ impl Place {
                 }
             }
         }
-        for (pixel, sums) in sums.into_iter().enumerate() {
-            // SAFETY: bias and scale are padded to whole panels; pixel `pixel` has `channels` bytes of room.
-            unsafe { self.store(sums, clamp, self.output.add(pixel * self.stride)) }
+        for (pair, sums) in sums.chunks(2).enumerate() {
+            let mut steps = [_mm256_setzero_si256(); 4];
+            for (steps, sums) in steps.chunks_exact_mut(2).zip(sums) {
+                for (steps, (sums, scale)) in steps.iter_mut().zip(sums.iter().zip(scale)) {
+                    *steps = finish.scale(*sums, scale);
+                }
+            }
+            let bytes = finish.narrow_in_order(steps);
+            // SAFETY: pixels `2 * pair` and, where the chunk has two, the next have `channels` bytes of room.
+            unsafe {
+                let output = self.output.add(2 * pair * self.stride);
+                self.store(_mm256_castsi256_si128(bytes), output);
+                if sums.len() == 2 {
+                    self.store(_mm256_extracti128_si256::<1>(bytes), output.add(self.stride));
+                }
+            }
         }
     }
 
     /// # Safety
-    /// `channels` bytes of room at `output`, whole panels at `bias` and `scale`.
+    /// `channels` bytes of room at `output`.
     #[inline]
     #[target_feature(enable = "avx2")]
-    unsafe fn store<const VECTORS: usize>(self, sums: [__m256i; VECTORS], clamp: Clamp, output: *mut u8) {
-        let mut steps = [_mm256_setzero_si256(); 2];
-        for (vector, (steps, sums)) in steps.iter_mut().zip(sums).enumerate() {
-            // SAFETY: at most two vectors of eight lie in a panel of 16.
-            *steps = unsafe { finish(clamp, sums, self.bias.add(8 * vector), self.scale.add(8 * vector)) };
-        }
-        let [first, second] = steps;
-        let bytes = narrow(first, second);
+    unsafe fn store(&self, bytes: __m128i, output: *mut u8) {
         // SAFETY: whole vectors only where that many channels are there; else exactly `channels` bytes.
         unsafe {
             match self.channels {
@@ -240,25 +269,50 @@ fn depthwise(call: &Depthwise<'_>, output: &mut [u8]) {
 #[target_feature(enable = "avx2")]
 unsafe fn depthwise_avx2(call: &Depthwise<'_>, output: *mut u8) {
     let channels = call.weights.channels;
-    let clamp = Clamp::new(call.weights.epilogue.bounds);
+    let epilogue = &call.weights.epilogue;
+    let finish = Finish::new(epilogue.bounds, epilogue.is_wide);
     let [rows, columns] = call.window.output;
-    let count = call.window.taps();
+    let [_, stride] = call.window.stride;
+    let even = call.window.taps().next_multiple_of(2);
     // One more, so that the odd last tap has a partner; its weight is 0.
     let mut taps = [call.border.as_ptr(); MOST_TAPS + 1];
+    let inside = inside_columns(call.window);
     for row in 0..rows {
+        let inner_row = (0..call.window.kernel[0]).all(|tap| call.window.row(row, tap).is_some());
         for column in 0..columns {
-            point_at_taps(call, row, column, &mut taps);
-            for block in &call.weights.blocks {
-                // SAFETY: each pointer in `taps` is followed by `channels` bytes, and the block ends within them;
-                // `count` is at most the length of `taps` less 1.
-                unsafe {
-                    let output = output.add((row * columns + column) * channels + block.start);
-                    let taps = taps.get_unchecked(..count.next_multiple_of(2));
-                    if block.width == 32 { block_32(taps, block, clamp, output) } else { block_16(taps, block, clamp, output) }
+            if inner_row && column > inside.start && column < inside.end {
+                // All taps lie on the image, as those of the column before did.
+                taps.iter_mut().take(call.window.taps()).for_each(|tap| *tap = tap.wrapping_add(stride * channels));
+            } else {
+                point_at_taps(call, row, column, &mut taps);
+            }
+            // SAFETY: each pointer in `taps` is followed by `channels` bytes, and each block ends within them; `even`
+            // is at most the length of `taps`.
+            unsafe {
+                let taps = taps.get_unchecked(..even);
+                let output = output.add((row * columns + column) * channels);
+                for block in &call.weights.blocks {
+                    let output = output.add(block.start);
+                    if block.width == 32 {
+                        block_32(taps, block, finish, output);
+                    } else {
+                        block_16(taps, block, finish, output);
+                    }
                 }
             }
         }
     }
+}
+
+/// The output columns whose taps all lie on the image.
+fn inside_columns(window: &Window) -> Range<usize> {
+    let ([_, columns], [_, taps]) = (window.output, window.kernel);
+    let is_inside = |column: &usize| {
+        window.column(*column, 0).is_some() && window.column(*column, taps.saturating_sub(1)).is_some()
+    };
+    let first = (0..columns).find(is_inside).unwrap_or(columns);
+    let count = (first..columns).take_while(is_inside).count();
+    first..first + count
 }
 
 /// Points `taps` at the input pixels under the window, or at the border.
@@ -283,9 +337,11 @@ fn point_at_taps(call: &Depthwise<'_>, row: usize, column: usize, taps: &mut [*c
 /// `block.start + 32` bytes at each of `taps`, an even number of them; 32 bytes of room at `output`.
 #[inline]
 #[target_feature(enable = "avx2")]
-unsafe fn block_32(taps: &[*const u8], block: &Block, clamp: Clamp, output: *mut u8) {
+unsafe fn block_32(taps: &[*const u8], block: &Block, finish: Finish, output: *mut u8) {
     let zero = _mm256_setzero_si256();
-    let mut sums = [zero; 4];
+    // SAFETY: a block of 32 has 32 biases; unaligned loads.
+    let mut sums: [__m256i; 4] =
+        std::array::from_fn(|vector| unsafe { _mm256_loadu_si256(block.bias.as_ptr().add(8 * vector).cast()) });
     let mut weights = block.pairs.as_ptr();
     for pair in taps.chunks_exact(2) {
         let [first, second] = pair else { break };
@@ -308,23 +364,28 @@ unsafe fn block_32(taps: &[*const u8], block: &Block, clamp: Clamp, output: *mut
             weights = weights.add(64);
         }
     }
-    let mut steps = [zero; 4];
-    for (vector, (steps, sums)) in steps.iter_mut().zip(sums).enumerate() {
-        // SAFETY: a block of 32 has 32 biases and scales.
-        *steps = unsafe { finish(clamp, sums, block.bias.as_ptr().add(8 * vector), block.scale.as_ptr().add(8 * vector)) };
+    // SAFETY: a block of 32 has 32 scales; 32 bytes of room at `output`.
+    unsafe {
+        let scale = |vector: usize| _mm256_loadu_ps(block.scale.as_ptr().add(8 * vector));
+        let [a, b, c, d] = sums;
+        let steps = [
+            finish.scale(a, scale(0)),
+            finish.scale(b, scale(1)),
+            finish.scale(c, scale(2)),
+            finish.scale(d, scale(3)),
+        ];
+        _mm256_storeu_si256(output.cast(), finish.narrow(steps));
     }
-    let [a, b, c, d] = steps;
-    let bytes = _mm256_packus_epi16(_mm256_packs_epi32(a, b), _mm256_packs_epi32(c, d));
-    // SAFETY: 32 bytes of room.
-    unsafe { _mm256_storeu_si256(output.cast(), bytes) }
 }
 
 /// # Safety
 /// `block.start + 16` bytes at each of `taps`, an even number of them; 16 bytes of room at `output`.
 #[inline]
 #[target_feature(enable = "avx2")]
-unsafe fn block_16(taps: &[*const u8], block: &Block, clamp: Clamp, output: *mut u8) {
-    let mut sums = [_mm256_setzero_si256(); 2];
+unsafe fn block_16(taps: &[*const u8], block: &Block, finish: Finish, output: *mut u8) {
+    // SAFETY: a block of 16 has 16 biases; unaligned loads.
+    let mut sums: [__m256i; 2] =
+        std::array::from_fn(|vector| unsafe { _mm256_loadu_si256(block.bias.as_ptr().add(8 * vector).cast()) });
     let mut weights = block.pairs.as_ptr();
     for pair in taps.chunks_exact(2) {
         let [first, second] = pair else { break };
@@ -341,11 +402,12 @@ unsafe fn block_16(taps: &[*const u8], block: &Block, clamp: Clamp, output: *mut
         }
     }
     let [first, second] = sums;
-    // SAFETY: a block of 16 has 16 biases and scales; 16 bytes of room.
+    // SAFETY: a block of 16 has 16 scales; 16 bytes of room.
     unsafe {
-        let first = finish(clamp, first, block.bias.as_ptr(), block.scale.as_ptr());
-        let second = finish(clamp, second, block.bias.as_ptr().add(8), block.scale.as_ptr().add(8));
-        _mm_storeu_si128(output.cast(), narrow(first, second));
+        let first = finish.scale(first, _mm256_loadu_ps(block.scale.as_ptr()));
+        let second = finish.scale(second, _mm256_loadu_ps(block.scale.as_ptr().add(8)));
+        let bytes = finish.narrow_in_order([first, second, first, second]);
+        _mm_storeu_si128(output.cast(), _mm256_castsi256_si128(bytes));
     }
 }
 
@@ -362,7 +424,8 @@ fn add(call: &Add, a: &[u8], b: &[u8], output: &mut [u8]) {
 /// `length` bytes, a multiple of 16, at each pointer.
 #[target_feature(enable = "avx2,fma")]
 unsafe fn add_avx2(call: &Add, a: *const u8, b: *const u8, output: *mut u8, length: usize) {
-    let clamp = Clamp::new(call.bounds);
+    // Sums may be far out of range, so they are clamped before they are rounded.
+    let finish = Finish::new(call.bounds, true);
     let (scale_a, scale_b) = (_mm256_set1_ps(call.scale_a), _mm256_set1_ps(call.scale_b));
     let (offset_a, offset_b) = (_mm256_set1_epi32(call.offset_a), _mm256_set1_epi32(call.offset_b));
     let fixed = _mm256_set1_ps(call.fixed);
@@ -375,10 +438,13 @@ unsafe fn add_avx2(call: &Add, a: *const u8, b: *const u8, output: *mut u8, leng
             };
             let a = _mm256_cvtepi32_ps(_mm256_sub_epi32(_mm256_cvtepu8_epi32(a), offset_a));
             let b = _mm256_cvtepi32_ps(_mm256_sub_epi32(_mm256_cvtepu8_epi32(b), offset_b));
-            *steps = clamp.requantise(_mm256_fmadd_ps(a, scale_a, _mm256_fmadd_ps(b, scale_b, fixed)));
+            *steps = finish.round(_mm256_fmadd_ps(a, scale_a, _mm256_fmadd_ps(b, scale_b, fixed)));
         }
         let [first, second] = steps;
         // SAFETY: `start + 16` is at most `length`.
-        unsafe { _mm_storeu_si128(output.add(start).cast(), narrow(first, second)) }
+        unsafe {
+            let bytes = finish.narrow_in_order([first, second, first, second]);
+            _mm_storeu_si128(output.add(start).cast(), _mm256_castsi256_si128(bytes));
+        }
     }
 }

@@ -1,8 +1,8 @@
 //! The inner loops, chosen once at load. The scalar set is the definition; every other gives the same bits.
 
-mod scalar;
 #[cfg(target_arch = "x86_64")]
 mod avx2;
+mod scalar;
 #[cfg(test)]
 mod tests;
 

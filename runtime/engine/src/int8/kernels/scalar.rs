@@ -24,7 +24,9 @@ pub fn gemm(call: &Gemm<'_>, output: &mut [u8]) {
         let sums = panels.flat_map(|(panel, (bias, scale))| {
             let sums = panel_sums(row, panel);
             let bounds = weights.epilogue.bounds;
-            sums.into_iter().zip(bias.iter().zip(scale)).map(move |(sum, (bias, scale))| finish(bounds, sum, *bias, *scale))
+            sums.into_iter()
+                .zip(bias.iter().zip(scale))
+                .map(move |(sum, (bias, scale))| finish(bounds, sum, *bias, *scale))
         });
         channels.zip(sums).for_each(|(output, step)| *output = step);
     }

@@ -79,7 +79,11 @@ impl Convolution {
         }
         let (mut y, mut x) = (start / columns, start % columns);
         for row in rows.chunks_exact_mut(depth) {
-            if dense { self.gather_runs(y, x, row, input, kernels) } else { self.gather_taps(group, y, x, row, input) }
+            if dense {
+                self.gather_runs(y, x, row, input, kernels)
+            } else {
+                self.gather_taps(group, y, x, row, input)
+            }
             x += 1;
             if x == columns {
                 (y, x) = (y + 1, 0);
