@@ -13,6 +13,7 @@
 //! * convolutions, matrix products: nowhere, except from ONNX Runtime's own u8 x s8 kernel on x86 without VNNI, which
 //!   saturates (its session option `session.x64quantprecision` turns that off);
 //! * sums of tensors: ONNX Runtime on ARM uses fixed point, and its SSE2 path does not fuse product and sum;
+//! * QDQ graphs with signed activations: ONNX Runtime keeps a convolution with its Relu in f32 where it finds no int8 one;
 //! * sigmoid and tanh: ONNX Runtime approximates them;
 //! * global average pools: ONNX Runtime on ARM uses fixed point.
 //!
@@ -48,6 +49,9 @@ use crate::tract;
 use kernels::Kernels;
 use memory::Memory;
 use plan::Plan;
+
+/// The backend's name in tables.
+pub(crate) const NAME: &str = "int8";
 
 /// A quantised classifier compiled to int8 steps.
 #[derive(Debug)]

@@ -43,8 +43,8 @@ impl Function {
             Self::Same => x,
             Self::Sigmoid => 1.0 / (1.0 + (-x).exp()),
             Self::Tanh => x.tanh(),
-            Self::HardSigmoid { slope, shift } => (slope * x + shift).min(1.0).max(0.0),
-            Self::HardSwish => x * (x * (1.0 / 6.0) + 0.5).min(1.0).max(0.0),
+            Self::HardSigmoid { slope, shift } => (slope * x + shift).clamp(0.0, 1.0),
+            Self::HardSwish => x * (x * (1.0 / 6.0) + 0.5).clamp(0.0, 1.0),
             Self::LeakyRelu { slope } => {
                 if x < 0.0 {
                     slope * x
@@ -167,7 +167,8 @@ impl<'a> Compiler<'a> {
         quant: Quant,
     ) -> Result<Operand, Unsupported> {
         let (scale_a, scale_b) = (a.quant.scale / quant.scale, b.quant.scale / quant.scale);
-        let zeros = scale_a * a.quant.model_zero_point() + scale_b * b.quant.model_zero_point();
+        // One product fused with the sum: so is ONNX Runtime's constant, and the last bit shows in the outputs.
+        let zeros = scale_a.mul_add(a.quant.model_zero_point(), scale_b * b.quant.model_zero_point());
         let fixed = quant.model_zero_point() - zeros;
         if !fixed.is_finite() || !scale_a.is_finite() || !scale_b.is_finite() {
             return Err(node.refuse("its scales are too far apart"));

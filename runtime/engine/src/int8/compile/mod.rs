@@ -53,6 +53,9 @@ enum Value<'a> {
     Pending(Rc<Pending<'a>>),
 }
 
+/// Makes the value of a tensor: of its stored numbers or of its real ones.
+type Wrap<'a> = fn(Operand) -> Value<'a>;
+
 /// A result that waits for its quantisation.
 #[derive(Debug, Clone)]
 struct Pending<'a> {
@@ -224,7 +227,7 @@ impl<'a> Compiler<'a> {
     }
 
     /// An input that is a tensor of either kind, and what makes a value of a tensor of that kind.
-    fn tensor(&self, node: Node<'a>, index: usize) -> Result<(Operand, fn(Operand) -> Value<'a>), Unsupported> {
+    fn tensor(&self, node: Node<'a>, index: usize) -> Result<(Operand, Wrap<'a>), Unsupported> {
         match self.value(node, index)? {
             Value::Real(operand) => Ok((operand, Value::Real)),
             Value::Stored(operand) => Ok((operand, Value::Stored)),

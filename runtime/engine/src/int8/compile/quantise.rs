@@ -46,6 +46,9 @@ impl<'a> Compiler<'a> {
         let Value::Stored(operand) = self.value(node, data)? else {
             return Err(node.refuse(format!("input {data} is not quantised")));
         };
+        if self.as_unsigned && node.input(zero).is_none() && operand.quant.zero_point != 0 {
+            return Err(node.refuse("its zero point is missing"));
+        }
         let quant = self.quant(node, scale, zero, operand.quant.signed)?;
         if quant.signed != operand.quant.signed {
             return Err(node.refuse(format!("input {data} and its zero point are of different types")));
