@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use tinysaver_engine::{Engine, Input, Int8Engine, KernelChoice};
+use tinysaver_engine::{Engine, Input, Int8Engine, KernelChoice, LoadError};
 
 fn data() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data")
@@ -27,10 +27,14 @@ fn check(name: &str, steps_allowed: f32, choice: KernelChoice) {
     assert!(furthest <= steps_allowed * 1.001, "{name}: {furthest} steps from onnxruntime");
 }
 
+/// The net that is left in f32 between its convolutions, which needs a fallback for single nodes.
+const NOT_COVERED: &str = "gated_qop_u8";
+
 fn models() -> Vec<String> {
     let files = std::fs::read_dir(data()).unwrap().map(|entry| entry.unwrap().path());
     let models = files.filter(|path| path.extension().is_some_and(|extension| extension == "onnx"));
-    models.map(|path| path.file_stem().unwrap().to_string_lossy().into_owned()).collect()
+    let names = models.map(|path| path.file_stem().unwrap().to_string_lossy().into_owned());
+    names.filter(|name| name != NOT_COVERED).collect()
 }
 
 /// onnxruntime's own sigmoid is an approximation, and parts of signed QDQ graphs it runs in f32: there a net may end a
@@ -42,7 +46,7 @@ fn steps_allowed(name: &str) -> f32 {
 #[test]
 fn every_model_answers_as_onnxruntime() {
     let models = models();
-    assert!(models.len() >= 12);
+    assert!(models.len() >= 11);
     for name in models {
         for choice in [KernelChoice::Scalar, KernelChoice::Fastest] {
             check(&name, steps_allowed(&name), choice);
@@ -115,4 +119,14 @@ fn kernels_are_chosen_by_name() {
     assert_eq!("avx2".parse(), Ok(KernelChoice::Avx2));
     assert_eq!("auto".parse(), Ok(KernelChoice::Fastest));
     assert!("fast".parse::<KernelChoice>().unwrap_err().contains("scalar"));
+}
+
+#[test]
+fn a_graph_that_is_not_covered_is_refused_with_the_node() {
+    let path = data().join(format!("{NOT_COVERED}.onnx"));
+    let error = Int8Engine::load(&path, None, KernelChoice::Fastest).unwrap_err();
+    let LoadError::Int8 { reason, .. } = error else { panic!("{error}") };
+    assert_eq!(reason.op, "GlobalAveragePool");
+    let report = tinysaver_engine::inspect(&path, None).unwrap();
+    assert_eq!(report.not_int8_because, Some(reason.to_string()));
 }
