@@ -109,7 +109,7 @@ pub fn unpacked_order(width: usize) -> Vec<usize> {
 }
 
 impl DepthwiseWeights {
-    /// Cuts the channels into blocks of 32, and of 16 at the end; none below 16 channels.
+    /// Cuts the channels into blocks of 32, and of 16 at the end.
     pub fn with_blocks(mut self) -> Self {
         let mut spans: Vec<(usize, usize)> = (0..self.channels / 32).map(|block| (32 * block, 32)).collect();
         match self.channels % 32 {
@@ -117,7 +117,8 @@ impl DepthwiseWeights {
             1..=16 if self.channels >= 16 => spans.push((self.channels - 16, 16)),
             _ if self.channels >= 32 => spans.push((self.channels - 32, 32)),
             _ if self.channels > 16 => spans.extend([(0, 16), (self.channels - 16, 16)]),
-            _ => {}
+            // Fewer than a vector: the missing channels have weights of 0 and are not stored.
+            _ => spans.push((0, 16)),
         }
         self.blocks = spans.into_iter().map(|(start, width)| self.block(start, width)).collect();
         self

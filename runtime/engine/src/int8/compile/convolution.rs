@@ -8,7 +8,7 @@ use crate::int8::memory::TensorId;
 use crate::int8::plan::Size;
 use crate::int8::quant::Quant;
 use crate::int8::steps::{Convolution, DepthwiseStep, Step};
-use crate::int8::weights::{DepthwiseWeights, Epilogue, Packed};
+use crate::int8::weights::{DepthwiseWeights, Epilogue, PANEL, Packed};
 use crate::int8::window::Window;
 
 /// Longest sum that cannot leave i32: 255 * 255 a product.
@@ -345,7 +345,7 @@ impl<'a> Compiler<'a> {
         let weights = DepthwiseWeights { channels, taps: taps.collect(), epilogue, blocks: Vec::new() };
         self.charge_weights(node, weights.bytes())?;
         let weights = if self.kernels.wants_blocks { weights.with_blocks() } else { weights };
-        let border = vec![layer.input.quant.zero_point as u8; channels];
+        let border = vec![layer.input.quant.zero_point as u8; channels.max(PANEL)];
         Ok(Step::Depthwise(DepthwiseStep { input: layer.input.tensor, output, window: layer.window, border, weights }))
     }
 
@@ -358,7 +358,7 @@ impl<'a> Compiler<'a> {
     ) -> Result<Step, Unsupported> {
         let per_group = layer.rows.len() / layer.groups;
         let depth = layer.rows.first().map_or(0, Vec::len).next_multiple_of(2);
-        let panels = per_group.next_multiple_of(crate::int8::weights::PANEL).saturating_mul(layer.groups);
+        let panels = per_group.next_multiple_of(PANEL).saturating_mul(layer.groups);
         self.charge_weights(node, panels.saturating_mul(2 * depth + 8))?;
         let constants = epilogue.bias.chunks(per_group).zip(epilogue.scale.chunks(per_group));
         let groups = layer.rows.chunks(per_group).zip(constants).map(|(rows, (bias, scale))| {

@@ -286,21 +286,67 @@ unsafe fn depthwise_avx2(call: &Depthwise<'_>, output: *mut u8) {
             } else {
                 point_at_taps(call, row, column, &mut taps);
             }
-            // SAFETY: each pointer in `taps` is followed by `channels` bytes, and each block ends within them; `even`
-            // is at most the length of `taps`.
+            // SAFETY: each pointer in `taps` is followed by `channels` bytes, and each block ends within them or, where
+            // there are fewer than 16 channels, is `narrow`; `even` is at most the length of `taps`.
             unsafe {
                 let taps = taps.get_unchecked(..even);
                 let output = output.add((row * columns + column) * channels);
-                for block in &call.weights.blocks {
-                    let output = output.add(block.start);
-                    if block.width == 32 {
-                        block_32(taps, block, finish, output);
-                    } else {
-                        block_16(taps, block, finish, output);
-                    }
+                if channels < 16 {
+                    narrow(call, taps, finish, output);
+                } else {
+                    whole(call, taps, finish, output);
                 }
             }
         }
+    }
+}
+
+/// One output pixel of at least 16 channels. Windows of 3 x 3 and 5 x 5 have their own loops, of known length.
+///
+/// # Safety
+/// `channels` bytes at each of `taps` and at `output`; the blocks lie within them.
+#[inline]
+#[target_feature(enable = "avx2")]
+unsafe fn whole(call: &Depthwise<'_>, taps: &[*const u8], finish: Finish, output: *mut u8) {
+    for block in &call.weights.blocks {
+        // SAFETY: passed on from the caller; the constant equals the number of pairs.
+        unsafe {
+            let output = output.add(block.start);
+            match (block.width, taps.len()) {
+                (32, 10) => block_32(taps.get_unchecked(..10), block, finish, output),
+                (32, 26) => block_32(taps.get_unchecked(..26), block, finish, output),
+                (32, _) => block_32(taps, block, finish, output),
+                _ => block_16(taps, block, finish, output),
+            }
+        }
+    }
+}
+
+/// One output pixel of fewer than 16 channels: reads past them where there are more bytes, else copies them first.
+///
+/// # Safety
+/// `channels` bytes at each of `taps`, which point into the input or at 16 bytes of border, and at `output`.
+#[target_feature(enable = "avx2")]
+unsafe fn narrow(call: &Depthwise<'_>, taps: &[*const u8], finish: Finish, output: *mut u8) {
+    let Some(block) = call.weights.blocks.first() else { return };
+    let channels = call.weights.channels;
+    let input = call.input.as_ptr_range();
+    let mut copies = [[0u8; 16]; MOST_TAPS + 1];
+    let mut readable = [call.border.as_ptr(); MOST_TAPS + 1];
+    for ((slot, copy), &tap) in readable.iter_mut().zip(&mut copies).zip(taps) {
+        let is_short = input.contains(&tap) && (input.end as usize) - (tap as usize) < 16;
+        *slot = tap;
+        if is_short {
+            // SAFETY: `channels` bytes, fewer than 16, lie at `tap`.
+            unsafe { std::ptr::copy_nonoverlapping(tap, copy.as_mut_ptr(), channels) }
+            *slot = copy.as_ptr();
+        }
+    }
+    let mut steps = [0u8; 16];
+    // SAFETY: 16 bytes can be read at each pointer now; `channels` bytes have room at `output`.
+    unsafe {
+        block_16(readable.get_unchecked(..taps.len()), block, finish, steps.as_mut_ptr());
+        std::ptr::copy_nonoverlapping(steps.as_ptr(), output, channels);
     }
 }
 

@@ -84,7 +84,7 @@ impl Gemm<'_> {
 pub struct Depthwise<'a> {
     /// NHWC.
     pub input: &'a [u8],
-    /// One pixel of the border: the input's zero point in every channel.
+    /// One pixel of the border: the input's zero point in every channel, at least 16 times.
     pub border: &'a [u8],
     /// Geometry.
     pub window: &'a Window,
@@ -106,7 +106,8 @@ impl Depthwise<'_> {
             && output.len() >= self.window.outputs().saturating_mul(channels)
             && self.weights.blocks.iter().all(|block| {
                 matches!(block.width, 16 | 32)
-                    && block.start.saturating_add(block.width) <= channels
+                    && (block.start.saturating_add(block.width) <= channels
+                        || (block.start == 0 && block.width == 16 && self.border.len() >= 16))
                     && block.pairs.len() >= taps.div_ceil(2) * 2 * block.width
                     && block.bias.len() >= block.width
                     && block.scale.len() >= block.width

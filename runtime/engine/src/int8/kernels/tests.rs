@@ -84,7 +84,7 @@ fn image() -> impl Strategy<Value = Image> {
         (pixels, any::<u8>(), taps, constants).prop_map(move |(input, border, taps, (bias, scale))| {
             let epilogue = Epilogue::new(bias, scale, bounds);
             let weights = DepthwiseWeights { channels, taps, epilogue, blocks: Vec::new() }.with_blocks();
-            Image { input, border: vec![border; channels], window, weights }
+            Image { input, border: vec![border; channels.max(16)], window, weights }
         })
     })
 }
