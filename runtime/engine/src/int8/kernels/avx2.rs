@@ -312,10 +312,10 @@ unsafe fn whole(call: &Depthwise<'_>, taps: &[*const u8], finish: Finish, output
         // SAFETY: passed on from the caller; the constant equals the number of pairs.
         unsafe {
             let output = output.add(block.start);
-            match (block.width, taps.len()) {
-                (32, 10) => block_32(taps.get_unchecked(..10), block, finish, output),
-                (32, 26) => block_32(taps.get_unchecked(..26), block, finish, output),
-                (32, _) => block_32(taps, block, finish, output),
+            match (block.width, taps.len() / 2) {
+                (32, 5) => block_32::<5>(taps, block, finish, output),
+                (32, 13) => block_32::<13>(taps, block, finish, output),
+                (32, _) => block_32::<0>(taps, block, finish, output),
                 _ => block_16(taps, block, finish, output),
             }
         }
@@ -380,21 +380,21 @@ fn point_at_taps(call: &Depthwise<'_>, row: usize, column: usize, taps: &mut [*c
 }
 
 /// # Safety
-/// `block.start + 32` bytes at each of `taps`, an even number of them; 32 bytes of room at `output`.
+/// `block.start + 32` bytes at each of `taps`, an even number of them, `2 * PAIRS` unless that is 0; 32 bytes of room at
+/// `output`.
 #[inline]
 #[target_feature(enable = "avx2")]
-unsafe fn block_32(taps: &[*const u8], block: &Block, finish: Finish, output: *mut u8) {
+unsafe fn block_32<const PAIRS: usize>(taps: &[*const u8], block: &Block, finish: Finish, output: *mut u8) {
     let zero = _mm256_setzero_si256();
     // SAFETY: a block of 32 has 32 biases; unaligned loads.
     let mut sums: [__m256i; 4] =
         std::array::from_fn(|vector| unsafe { _mm256_loadu_si256(block.bias.as_ptr().add(8 * vector).cast()) });
-    let mut weights = block.pairs.as_ptr();
-    for pair in taps.chunks_exact(2) {
-        let [first, second] = pair else { break };
+    let pairs = if PAIRS == 0 { taps.len() / 2 } else { PAIRS };
+    for pair in 0..pairs {
         // SAFETY: as the caller promises; `pairs` holds 64 weights for every pair of taps.
         unsafe {
-            let first = _mm256_loadu_si256(first.add(block.start).cast());
-            let second = _mm256_loadu_si256(second.add(block.start).cast());
+            let first = _mm256_loadu_si256(taps.get_unchecked(2 * pair).add(block.start).cast());
+            let second = _mm256_loadu_si256(taps.get_unchecked(2 * pair + 1).add(block.start).cast());
             let low = _mm256_unpacklo_epi8(first, second);
             let high = _mm256_unpackhi_epi8(first, second);
             let inputs = [
@@ -404,10 +404,9 @@ unsafe fn block_32(taps: &[*const u8], block: &Block, finish: Finish, output: *m
                 _mm256_unpackhi_epi8(high, zero),
             ];
             for (vector, (sum, inputs)) in sums.iter_mut().zip(inputs).enumerate() {
-                let weights = _mm256_loadu_si256(weights.add(16 * vector).cast());
+                let weights = _mm256_loadu_si256(block.pairs.as_ptr().add(64 * pair + 16 * vector).cast());
                 *sum = _mm256_add_epi32(*sum, _mm256_madd_epi16(inputs, weights));
             }
-            weights = weights.add(64);
         }
     }
     // SAFETY: a block of 32 has 32 scales; 32 bytes of room at `output`.
