@@ -203,15 +203,12 @@ fn float_tables(rule: &Preprocess) -> [[f32; 256]; 3] {
     tables
 }
 
-/// ONNX's `QuantizeLinear` over every level: `saturate(round_half_even(x / scale) + zero_point)`.
+/// ONNX's `QuantizeLinear` over every level.
 fn quantised_tables(rule: &Preprocess, scale: f32, zero_point: u8) -> [[u8; 256]; 3] {
     let mut tables = [[0; 256]; 3];
     for (table, normalised) in tables.iter_mut().zip(float_tables(rule)) {
         for (value, level) in table.iter_mut().zip(normalised) {
-            let step = (level / scale).round_ties_even() + f32::from(zero_point);
-            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the cast saturates")]
-            let step = step as u8;
-            *value = step;
+            *value = Element::quantise(level, scale, zero_point);
         }
     }
     tables
@@ -289,7 +286,9 @@ mod tests {
     fn a_ramp_is_pinned_to_the_bit_on_every_platform() {
         let rgb = (0..64u32 * 48).flat_map(|i| [(i * 7 % 256) as u8, (i * 13 % 256) as u8, (i / 12) as u8]).collect();
         let picture = Picture { width: 64, height: 48, rgb };
-        for (filter, expected) in [(Filter::Bilinear, 25703521u64), (Filter::Bicubic, 344975909), (Filter::Lanczos, 191828506)] {
+        for (filter, expected) in
+            [(Filter::Bilinear, 25703521u64), (Filter::Bicubic, 344975909), (Filter::Lanczos, 191828506)]
+        {
             let rule = Preprocess { filter, mean: [0.0; 3], std: [1.0; 3], ..RULE };
             let Tensor::F32(values) = run(&rule, spec(16, 16, Layout::Nhwc, Element::F32), &picture) else { panic!() };
             let sum = values.iter().fold(0u64, |sum, &value| (sum * 31 + value as u64) % 1_000_000_007);

@@ -23,6 +23,17 @@ pub enum Element {
     },
 }
 
+impl Element {
+    /// ONNX's `QuantizeLinear` of one number: `saturate(round_half_even(value / scale) + zero_point)`.
+    #[must_use]
+    pub fn quantise(value: f32, scale: f32, zero_point: u8) -> u8 {
+        let step = (value / scale).round_ties_even() + f32::from(zero_point);
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the cast saturates")]
+        let step = step as u8;
+        step
+    }
+}
+
 /// The input tensor that an engine wants.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct InputSpec {

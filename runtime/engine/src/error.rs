@@ -79,6 +79,22 @@ pub enum LoadError {
         /// `height x width` of the pair.
         expected: String,
     },
+    /// The int8 backend cannot run the graph; tract may.
+    #[error("{path}: no int8 plan: {reason}")]
+    Int8 {
+        /// The file.
+        path: PathBuf,
+        /// The first node that stands in the way.
+        reason: crate::int8::Unsupported,
+    },
+    /// The forced kernels cannot run here.
+    #[error("{path}: {detail}; TINYSAVER_KERNEL=auto takes the fastest that this processor has")]
+    Kernels {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        detail: String,
+    },
     /// The backend refused the graph.
     #[error("{path}: the graph cannot be run: {detail}")]
     Graph {

@@ -5,7 +5,9 @@ use std::path::Path;
 use serde::Serialize;
 
 use crate::error::LoadError;
+use crate::int8::{self, Int8Engine, KernelChoice};
 use crate::onnx::{Axis, OnnxFile, Port};
+use crate::spec::Engine;
 use crate::tract;
 
 /// A model file described. Serialises to the JSON of `model inspect --json`.
@@ -27,6 +29,8 @@ pub struct ModelReport {
     pub macs: Option<u64>,
     /// Why `macs` is missing.
     pub macs_unknown_because: Option<String>,
+    /// Why the int8 backend does not run it; `None` where it does.
+    pub not_int8_because: Option<String>,
     /// One row an operator.
     pub operators: Vec<OpReport>,
 }
@@ -63,9 +67,19 @@ pub struct OpReport {
 /// A file that cannot be read or is no ONNX model.
 pub fn inspect(path: &Path, pixels: Option<(usize, usize)>) -> Result<ModelReport, LoadError> {
     let file = OnnxFile::read(path)?;
-    let (macs, macs_unknown_because) = match count_macs(&file, pixels) {
+    let plan = Int8Engine::compile(&file, pixels, KernelChoice::Scalar);
+    let counted = match &plan {
+        Ok(engine) => Ok(engine.macs()),
+        Err(_) => count_macs(&file, pixels),
+    };
+    let (macs, macs_unknown_because) = match counted {
         Ok(macs) => (Some(macs), None),
         Err(reason) => (None, Some(reason)),
+    };
+    let not_int8_because = match &plan {
+        Ok(_) => None,
+        Err(LoadError::Int8 { reason, .. }) => Some(reason.to_string()),
+        Err(other) => Some(other.to_string()),
     };
     let opset = file.proto.opset_import.iter().find(|import| matches!(import.domain.as_str(), "" | "ai.onnx"));
     Ok(ModelReport {
@@ -77,7 +91,8 @@ pub fn inspect(path: &Path, pixels: Option<(usize, usize)>) -> Result<ModelRepor
         parameters: file.parameters(),
         macs,
         macs_unknown_because,
-        operators: operators(&file),
+        operators: operators(&file, plan.is_ok()),
+        not_int8_because,
     })
 }
 
@@ -87,10 +102,14 @@ impl From<&Port> for TensorReport {
     }
 }
 
-fn operators(file: &OnnxFile) -> Vec<OpReport> {
+/// The int8 backend runs a graph whole or not at all.
+fn operators(file: &OnnxFile, is_int8: bool) -> Vec<OpReport> {
     let unsupported = tract::unsupported_ops(file);
     let rows = file.op_counts().into_iter().map(|(operator, (_, count))| {
         let missing = unsupported.iter().any(|(name, _)| *name == operator);
+        if is_int8 {
+            return OpReport { operator, count, engine: Some(int8::NAME), note: None };
+        }
         let note = match operator.as_str() {
             _ if missing => Some("tract has no such operator"),
             "QuantizeLinear" | "DequantizeLinear" => Some("rounds between f32 operators: right, no faster than f32"),

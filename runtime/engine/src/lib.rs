@@ -5,11 +5,15 @@
 
 mod error;
 mod inspect;
+mod int8;
+mod load;
 mod onnx;
 mod spec;
 mod tract;
 
 pub use error::{InferError, LoadError};
 pub use inspect::{ModelReport, OpReport, TensorReport, inspect};
+pub use int8::{Int8Engine, KERNEL_VARIABLE, KernelChoice, Unsupported};
+pub use load::{Loaded, load_best};
 pub use spec::{Engine, Input};
 pub use tract::TractEngine;

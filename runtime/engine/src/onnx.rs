@@ -130,7 +130,7 @@ impl OnnxFile {
 }
 
 /// The operator's name with its domain, unless that is ONNX's own.
-fn qualified(node: &pb::NodeProto) -> String {
+pub(crate) fn qualified(node: &pb::NodeProto) -> String {
     match node.domain.as_str() {
         "" | "ai.onnx" => node.op_type.clone(),
         domain => format!("{domain}.{}", node.op_type),

@@ -33,14 +33,18 @@ impl TractEngine {
     /// # Errors
     /// Every way in which the file cannot be used; see [`LoadError`].
     pub fn load(path: &Path, pixels: Option<(usize, usize)>) -> Result<Self, LoadError> {
-        let file = OnnxFile::read(path)?;
-        let unsupported: Vec<String> = unsupported_ops(&file).into_iter().map(|(name, _)| name).collect();
+        Self::from_file(&OnnxFile::read(path)?, pixels)
+    }
+
+    pub(crate) fn from_file(file: &OnnxFile, pixels: Option<(usize, usize)>) -> Result<Self, LoadError> {
+        let path = file.path.as_path();
+        let unsupported: Vec<String> = unsupported_ops(file).into_iter().map(|(name, _)| name).collect();
         if !unsupported.is_empty() {
             return Err(LoadError::UnsupportedOps { path: path.into(), ops: unsupported });
         }
-        let input = image_input(&file, pixels)?;
+        let input = image_input(file, pixels)?;
         let shape = input_shape(&input);
-        guarded(path, || Self::build(&file, input, shape))
+        guarded(path, || Self::build(file, input, shape))
     }
 
     fn build(file: &OnnxFile, input: InputSpec, shape: [usize; 4]) -> Result<Self, LoadError> {

@@ -1,0 +1,75 @@
+//! `tinysaver check`: everything that `run` needs before its first frame.
+
+use std::io::Write;
+
+use serde_json::json;
+use tinysaver_board::TestPattern;
+use tinysaver_core::StageMicros;
+
+use crate::cascade::{Cascade, Stage};
+use crate::config::{RunSettingsArgs, Settings, SettingsArgs};
+use crate::failure::Failure;
+use crate::frames::Frames;
+use crate::pair::Pair;
+
+/// Arguments of `check`.
+#[derive(clap::Args)]
+pub struct CheckArgs {
+    #[command(flatten)]
+    settings: SettingsArgs,
+    #[command(flatten)]
+    run: RunSettingsArgs,
+    /// As one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+/// Loads everything and classifies one made-up picture.
+pub fn execute(args: &CheckArgs, out: &mut dyn Write) -> Result<(), Failure> {
+    let settings = Settings::gather(&args.settings, &args.run).map_err(Failure::config)?;
+    let pair = Pair::read(&settings.pair).map_err(Failure::config)?;
+    let frames = settings.source.as_deref().map(Frames::open).transpose().map_err(Failure::config)?;
+    let mut cascade = Cascade::load(&pair, &settings).map_err(Failure::config)?;
+    let pattern = TestPattern { frames: 1, seed: 0, width: 320, height: 240 };
+    let answer = cascade.answer(&pattern.picture(0), &mut StageMicros::default());
+    answer.map_err(|dropped| Failure::config(anyhow::anyhow!("a test picture got no answer: {}", dropped.detail)))?;
+    let sources: Vec<&str> = pair.sources().iter().map(|source| source.id.as_str()).collect();
+    if args.json {
+        let stage =
+            |stage: &Stage| json!({"model": stage.entry, "engine": stage.engine.name(), "macs": stage.engine.macs()});
+        let object = json!({
+            "pair": pair.name(), "saver": stage(&cascade.saver), "base": stage(&cascade.base),
+            "classes": cascade.labels.len(), "labels_source": pair.labels_source(), "sources": sources,
+            "threshold": cascade.gate.threshold, "temperature": cascade.gate.temperature,
+            "calibrated": pair.policy().calibrated, "frames": frames.as_ref().map(Frames::count),
+        });
+        writeln!(out, "{object}")?;
+        return Ok(());
+    }
+    writeln!(out, "pair   {}: {}", pair.name(), pair.description())?;
+    for (role, stage) in [("saver", &cascade.saver), ("base", &cascade.base)] {
+        let (entry, engine) = (&stage.entry, &stage.engine);
+        let mega = engine.macs() / 1_000_000;
+        writeln!(
+            out,
+            "{role:6} {} ({}, {} pixels, {mega} MMAC), engine {}",
+            entry.id,
+            entry.file.display(),
+            entry.input,
+            engine.name()
+        )?;
+    }
+    let calibrated = if pair.policy().calibrated { "calibrated" } else { "not calibrated: no promise about accuracy" };
+    writeln!(
+        out,
+        "gate   confidence > {} ({calibrated}), {} classes",
+        cascade.gate.threshold.value(),
+        cascade.labels.len()
+    )?;
+    writeln!(out, "pool   {} models in the pair", pair.models().len())?;
+    if let (Some(source), Some(frames)) = (&settings.source, &frames) {
+        writeln!(out, "source {source}: {} frames", frames.count())?;
+    }
+    writeln!(out, "ok")?;
+    Ok(())
+}

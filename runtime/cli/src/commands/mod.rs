@@ -1,0 +1,40 @@
+//! One file a subcommand.
+
+mod check;
+mod model;
+mod report;
+mod run;
+mod version;
+
+use std::io::Write;
+
+use crate::failure::Failure;
+
+/// What to do.
+#[derive(clap::Subcommand)]
+pub enum Command {
+    /// Classify pictures: the saver answers what it is sure of, the base the rest
+    Run(run::RunArgs),
+    /// Say whether settings, pair and models can be used, without classifying anything
+    Check(check::CheckArgs),
+    /// Look into model files, or run one on raw tensors
+    #[command(subcommand)]
+    Model(model::ModelCommand),
+    /// What exit logs amount to: exit ratios, latency, operations saved, confidence, accuracy
+    Report(report::ReportArgs),
+    /// This program's version and what it runs on
+    Version(version::VersionArgs),
+}
+
+impl Command {
+    /// Does it; prints to `out`.
+    pub fn execute(&self, out: &mut dyn Write) -> Result<(), Failure> {
+        match self {
+            Self::Run(args) => run::execute(args, out),
+            Self::Check(args) => check::execute(args, out),
+            Self::Model(command) => model::execute(command, out),
+            Self::Report(args) => Ok(report::execute(args, out)?),
+            Self::Version(args) => version::execute(args, out),
+        }
+    }
+}

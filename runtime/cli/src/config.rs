@@ -1,0 +1,232 @@
+//! Settings: defaults < file < environment < flags. clap reads environment and flags; this file reads the file, merges
+//! the two and gives defaults.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use tinysaver_board::DecodeLimits;
+use tinysaver_core::{Temperature, Threshold};
+
+use crate::exit_log::LogOptions;
+
+/// The pair that `make run` builds.
+const DEFAULT_PAIR: &str = "models/imagenet-lite/pair.toml";
+const MIB: u64 = 1 << 20;
+
+/// The configuration file, key by key. Every key may be missing; an unknown one is an error.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FileSettings {
+    pair: Option<PathBuf>,
+    source: Option<String>,
+    truth: Option<PathBuf>,
+    saver: Option<String>,
+    base: Option<String>,
+    threshold: Option<Threshold>,
+    temperature: Option<Temperature>,
+    max_pixels: Option<u64>,
+    #[serde(default)]
+    log: LogSettings,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct LogSettings {
+    folder: Option<PathBuf>,
+    max_bytes: Option<LogBytes>,
+    max_file_bytes: Option<LogBytes>,
+    sync_interval_ms: Option<u64>,
+}
+
+/// A size that at least a few records fit into.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(try_from = "u64")]
+struct LogBytes(u64);
+
+impl TryFrom<u64> for LogBytes {
+    type Error = String;
+
+    fn try_from(bytes: u64) -> Result<Self, String> {
+        const SMALLEST: u64 = 4096;
+        if bytes >= SMALLEST { Ok(Self(bytes)) } else { Err(format!("{bytes} bytes are too few: at least {SMALLEST}")) }
+    }
+}
+
+/// What environment and flags may set. Relative paths are taken from the current folder.
+#[derive(Debug, Default, Clone, clap::Args)]
+pub struct SettingsArgs {
+    /// Settings from this TOML file; environment and flags override it
+    #[arg(long, value_name = "FILE", env = "TINYSAVER_CONFIG")]
+    pub config: Option<PathBuf>,
+    /// The pair: a pair.toml or the folder that holds one [default: models/imagenet-lite/pair.toml]
+    #[arg(long, value_name = "PATH", env = "TINYSAVER_PAIR")]
+    pub pair: Option<PathBuf>,
+    /// Another model of the pair as the saver, by its id
+    #[arg(long, value_name = "ID", env = "TINYSAVER_SAVER")]
+    pub saver: Option<String>,
+    /// Another model of the pair as the base, by its id
+    #[arg(long, value_name = "ID", env = "TINYSAVER_BASE")]
+    pub base: Option<String>,
+    /// The saver answers when its confidence is above this, 0 to 1 [default: the pair's, not calibrated]
+    #[arg(long, value_name = "P", env = "TINYSAVER_THRESHOLD", value_parser = parse_threshold)]
+    pub threshold: Option<Threshold>,
+    /// Divides the saver's logits before its confidence is computed [default: the pair's]
+    #[arg(long, value_name = "T", env = "TINYSAVER_TEMPERATURE", value_parser = parse_temperature)]
+    pub temperature: Option<Temperature>,
+    /// Refuse pictures of more pixels than this [default: 64000000]
+    #[arg(long, value_name = "N", env = "TINYSAVER_MAX_PIXELS")]
+    pub max_pixels: Option<u64>,
+}
+
+/// What only `run` may set.
+#[derive(Debug, Default, Clone, clap::Args)]
+pub struct RunSettingsArgs {
+    /// Pictures: a folder, a file, a quoted pattern such as 'photos/*.jpg', or test://?frames=20&seed=7&size=640x480
+    #[arg(long, value_name = "SOURCE", env = "TINYSAVER_SOURCE")]
+    pub source: Option<String>,
+    /// Right classes: a CSV file with the columns file,class [default: truth.csv beside the pictures, if any]
+    #[arg(long, value_name = "FILE", env = "TINYSAVER_TRUTH")]
+    pub truth: Option<PathBuf>,
+    /// Write the exit log (JSON Lines, one record a frame) into this folder
+    #[arg(long, value_name = "FOLDER", env = "TINYSAVER_LOG")]
+    pub log: Option<PathBuf>,
+}
+
+/// Every setting with its final value.
+#[derive(Debug)]
+pub struct Settings {
+    /// A pair.toml.
+    pub pair: PathBuf,
+    /// Where frames come from.
+    pub source: Option<String>,
+    /// A file of right classes.
+    pub truth: Option<PathBuf>,
+    /// A model id, if not the pair's default.
+    pub saver: Option<String>,
+    /// A model id, if not the pair's default.
+    pub base: Option<String>,
+    /// If not the pair's.
+    pub threshold: Option<Threshold>,
+    /// If not the pair's.
+    pub temperature: Option<Temperature>,
+    /// What a picture may cost.
+    pub limits: DecodeLimits,
+    /// The exit log, if one is wanted.
+    pub log: Option<LogOptions>,
+}
+
+fn parse_threshold(text: &str) -> Result<Threshold, String> {
+    let number: f32 = text.parse().map_err(|_| "not a number".to_owned())?;
+    Threshold::try_from(number).map_err(|error| error.to_string())
+}
+
+fn parse_temperature(text: &str) -> Result<Temperature, String> {
+    let number: f64 = text.parse().map_err(|_| "not a number".to_owned())?;
+    Temperature::try_from(number).map_err(|error| error.to_string())
+}
+
+impl Settings {
+    /// Merges file, environment and flags.
+    ///
+    /// # Errors
+    /// A configuration file that cannot be read or says something impossible: file, line and key are named.
+    pub fn gather(args: &SettingsArgs, run: &RunSettingsArgs) -> Result<Self> {
+        let file: FileSettings = match &args.config {
+            Some(path) => read_toml(path)?,
+            None => FileSettings::default(),
+        };
+        let pair = args.pair.clone().or(file.pair).unwrap_or_else(|| DEFAULT_PAIR.into());
+        let log_folder = run.log.clone().or(file.log.folder);
+        let max_bytes = file.log.max_bytes.map_or(64 * MIB, |bytes| bytes.0);
+        let max_file_bytes = file.log.max_file_bytes.map_or((8 * MIB).min(max_bytes), |bytes| bytes.0);
+        Ok(Self {
+            pair: if pair.is_dir() { pair.join("pair.toml") } else { pair },
+            source: run.source.clone().or(file.source),
+            truth: run.truth.clone().or(file.truth),
+            saver: args.saver.clone().or(file.saver),
+            base: args.base.clone().or(file.base),
+            threshold: args.threshold.or(file.threshold),
+            temperature: args.temperature.or(file.temperature),
+            limits: args
+                .max_pixels
+                .or(file.max_pixels)
+                .map_or_else(DecodeLimits::default, |max_pixels| DecodeLimits { max_pixels }),
+            log: log_folder.map(|folder| LogOptions {
+                folder,
+                max_bytes,
+                max_file_bytes,
+                sync_interval: Duration::from_millis(file.log.sync_interval_ms.unwrap_or(1000)),
+            }),
+        })
+    }
+}
+
+/// Reads a TOML file; an error says `FILE:LINE: what is wrong`, with the line itself.
+///
+/// # Errors
+/// The file cannot be read, is no TOML, or holds what `T` does not allow.
+pub fn read_toml<T: DeserializeOwned>(path: &Path) -> Result<T> {
+    let text = fs::read_to_string(path).with_context(|| path.display().to_string())?;
+    parse_toml(path, &text)
+}
+
+fn parse_toml<T: DeserializeOwned>(path: &Path, text: &str) -> Result<T> {
+    toml::from_str(text).map_err(|error| {
+        let what = error.message().trim().replace('\n', "; ");
+        let Some(span) = error.span() else { return anyhow!("{}: {what}", path.display()) };
+        let before = text.get(..span.start).unwrap_or_default();
+        let line_number = before.matches('\n').count() + 1;
+        let line = text.lines().nth(line_number - 1).unwrap_or_default().trim();
+        anyhow!("{}:{line_number}: `{line}`: {what}", path.display())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn error(text: &str) -> String {
+        parse_toml::<FileSettings>(Path::new("c.toml"), text).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn mistakes_name_file_line_and_key() {
+        let check = |text: &str, parts: &[&str]| {
+            let error = error(text);
+            assert!(parts.iter().all(|part| error.contains(part)), "{text:?}: {error}");
+        };
+        check(
+            "pair = \"a\"\nthresold = 0.5\n",
+            &["c.toml:2: `thresold = 0.5`", "unknown field `thresold`", "`threshold`"],
+        );
+        check("threshold = \"high\"", &["c.toml:1: `threshold = \"high\"`", "invalid type"]);
+        check("\n\nthreshold = 1.5", &["c.toml:3: `threshold = 1.5`", "must lie between 0"]);
+        check("temperature = 0.0", &["c.toml:1:", "must be a finite number above 0"]);
+        check("[log]\nmax_bytes = 10", &["c.toml:2: `max_bytes = 10`", "at least 4096"]);
+        check("[log]\nmax_bytes = -10", &["c.toml:2: `max_bytes = -10`"]);
+        check("[lag]\nfolder = \"x\"", &["c.toml:1: `[lag]`", "unknown field `lag`"]);
+        check("threshold 0.5", &["c.toml:1:"]);
+    }
+
+    #[test]
+    fn the_order_is_file_then_flags() {
+        let folder = tempfile::tempdir().unwrap();
+        let config = folder.path().join("c.toml");
+        fs::write(&config, "threshold = 0.25\nsource = \"file/\"\n[log]\nmax_bytes = 5000\nfolder = \"l\"\n").unwrap();
+        let mut args = SettingsArgs { config: Some(config), ..SettingsArgs::default() };
+        let mut run = RunSettingsArgs::default();
+        let from_file = Settings::gather(&args, &run).unwrap();
+        assert_eq!(from_file.threshold.map(Threshold::value), Some(0.25));
+        assert_eq!((from_file.source.as_deref(), from_file.pair.as_path()), (Some("file/"), Path::new(DEFAULT_PAIR)));
+        let log = from_file.log.unwrap();
+        assert_eq!((log.max_bytes, log.max_file_bytes), (5000, 5000));
+        args.threshold = Some(Threshold::try_from(0.75).unwrap());
+        run.source = Some("flag/".into());
+        let both = Settings::gather(&args, &run).unwrap();
+        assert_eq!((both.threshold.map(Threshold::value), both.source.as_deref()), (Some(0.75), Some("flag/")));
+    }
+}

@@ -1,0 +1,377 @@
+//! Conv, Gemm and MatMul in both forms.
+
+use std::rc::Rc;
+
+use super::{Compiler, Operand, Operation, Pending, Value};
+use crate::int8::graph::{Constant, Node, Unsupported, element};
+use crate::int8::memory::TensorId;
+use crate::int8::plan::Size;
+use crate::int8::quant::Quant;
+use crate::int8::steps::{Convolution, DepthwiseStep, Step};
+use crate::int8::weights::{DepthwiseWeights, Epilogue, PANEL, Packed};
+use crate::int8::window::Window;
+
+/// Longest sum that cannot leave i32: 255 * 255 a product.
+const LONGEST_SUM: usize = (i32::MAX / (255 * 255)) as usize;
+
+/// Quantised numbers of the file with their scales and zero points, one or one for each index of an axis.
+#[derive(Debug, Clone)]
+pub(super) struct Weights<'a> {
+    numbers: Constant<'a>,
+    scales: Vec<f32>,
+    zero_points: Vec<i64>,
+    axis: i64,
+}
+
+impl<'a> Weights<'a> {
+    /// Checks that the parts belong together.
+    pub fn new(
+        numbers: Constant<'a>,
+        scale: Option<Constant<'a>>,
+        zero_point: Option<Constant<'a>>,
+        axis: i64,
+    ) -> Result<Self, String> {
+        if !matches!(numbers.element(), element::U8 | element::I8 | element::I32) {
+            return Err(format!("weights of type {}; uint8, int8 and (biases) int32 are known", numbers.element()));
+        }
+        let scales = scale.ok_or("the weights have no scale")?.floats()?.into_owned();
+        let zero_points = zero_point.map_or_else(|| Ok(vec![0]), |constant| constant.integers())?;
+        if let Some(scale) = scales.iter().find(|scale| !(scale.is_finite() && **scale > 0.0)) {
+            return Err(format!("a weight scale of {scale} is no step width"));
+        }
+        if scales.is_empty() || !(zero_points.len() == scales.len() || zero_points.len() == 1) {
+            return Err(format!("{} weight scales but {} zero points", scales.len(), zero_points.len()));
+        }
+        Ok(Self { numbers, scales, zero_points, axis })
+    }
+
+    /// Scales, one for each of `channels` along `axis`.
+    fn scales(&self, channels: usize, axis: i64) -> Result<Vec<f32>, String> {
+        match self.scales.as_slice() {
+            [scale] => Ok(vec![*scale; channels]),
+            scales if scales.len() == channels && self.axis == axis => Ok(scales.to_vec()),
+            scales => Err(format!("{} weight scales along axis {} for {channels} channels", scales.len(), self.axis)),
+        }
+    }
+
+    /// Numbers less their zero points as `rows`, one an output channel, whose axis is the first or, if not `leading`,
+    /// the last of two.
+    fn rows(&self, channels: usize, leading: bool) -> Result<Vec<Vec<i16>>, String> {
+        let numbers = self.numbers.integers()?;
+        let length = numbers.len() / channels.max(1);
+        let zero_point =
+            |channel: usize| self.zero_points.get(channel).or(self.zero_points.first()).copied().unwrap_or(0);
+        let row = |channel: usize| {
+            let (start, step) = if leading { (channel * length, 1) } else { (channel, channels) };
+            let numbers = numbers.iter().skip(start).step_by(step).take(length);
+            let shifted = numbers.map(|number| i16::try_from(number - zero_point(channel)));
+            shifted.collect::<Result<Vec<i16>, _>>().map_err(|_| "a weight is too far from its zero point".to_owned())
+        };
+        (0..channels).map(row).collect()
+    }
+}
+
+/// What is added to the sums.
+#[derive(Debug, Clone)]
+enum Bias<'a> {
+    Absent,
+    /// In steps of input scale times weight scale.
+    Steps(Constant<'a>),
+    /// In real numbers.
+    Real(Vec<f32>),
+}
+
+/// A convolution or a fully connected layer whose output is not quantised yet.
+#[derive(Debug, Clone)]
+pub(super) struct Layer<'a> {
+    input: Operand,
+    /// One row an output channel: `[tap row][tap column][channel of the group]`.
+    rows: Rc<Vec<Vec<i16>>>,
+    scales: Rc<Vec<f32>>,
+    bias: Bias<'a>,
+    window: Window,
+    groups: usize,
+    /// Whether the output is a row rather than an image.
+    is_row: bool,
+}
+
+impl<'a> Layer<'a> {
+    /// The same layer with a bias, if it has none yet.
+    pub fn with_bias(&self, bias: Vec<f32>) -> Option<Self> {
+        let fits = matches!(self.bias, Bias::Absent) && (bias.len() == self.rows.len() || bias.len() == 1);
+        let bias = if bias.len() == 1 { bias.repeat(self.rows.len()) } else { bias };
+        fits.then(|| Self { bias: Bias::Real(bias), ..self.clone() })
+    }
+
+    /// Bias of each channel in steps of input scale times weight scale.
+    fn bias_steps(&self) -> Result<Vec<i32>, String> {
+        let wanted = self.rows.len();
+        let steps: Vec<i32> = match &self.bias {
+            Bias::Absent => vec![0; wanted],
+            Bias::Steps(constant) => {
+                let steps = constant.integers()?.into_iter().map(i32::try_from);
+                steps.collect::<Result<_, _>>().map_err(|_| "a bias does not fit 32 bits".to_owned())?
+            }
+            Bias::Real(reals) => {
+                let scales = self.scales.iter().map(|scale| self.input.quant.scale * scale);
+                // Saturates where the bias is beyond all sums.
+                reals.iter().zip(scales).map(|(real, scale)| (real / scale).round_ties_even() as i32).collect()
+            }
+        };
+        if steps.len() == wanted { Ok(steps) } else { Err(format!("{} biases for {wanted} channels", steps.len())) }
+    }
+
+    /// The epilogue: what the input's zero point adds to every sum is the same for all pixels and goes to the bias.
+    fn epilogue(&self, pending: &Pending<'_>, output: Quant) -> Result<Epilogue, String> {
+        let bias = self.bias_steps()?.into_iter().zip(self.rows.iter()).map(|(bias, row)| {
+            let sum = row.iter().fold(0i32, |sum, &weight| sum.wrapping_add(i32::from(weight)));
+            bias.wrapping_sub(self.input.quant.zero_point.wrapping_mul(sum))
+        });
+        let scale: Vec<f32> = self.scales.iter().map(|scale| self.input.quant.scale * scale / output.scale).collect();
+        if let Some(scale) = scale.iter().find(|scale| !scale.is_finite()) {
+            return Err(format!("its scales multiply to {scale}"));
+        }
+        Ok(Epilogue::new(bias.collect(), scale, pending.bounds(output)))
+    }
+}
+
+impl<'a> Compiler<'a> {
+    pub(super) fn conv(&mut self, node: Node<'a>) -> Result<Value<'a>, Unsupported> {
+        let input = self.real(node, 0)?;
+        let Value::Weights(weights) = self.value(node, 1)? else {
+            return Err(node.refuse("its weights are not quantised"));
+        };
+        let bias = self.bias(node, 2, input, &weights)?;
+        Ok(Operation::Convolution(self.layer(node, input, &weights, bias)?).into())
+    }
+
+    pub(super) fn qlinear_conv(&mut self, node: Node<'a>) -> Result<Value<'a>, Unsupported> {
+        let input = self.stored(node, 0, 1, 2)?;
+        let weights = self.weights_at(node, 3)?;
+        let output = self.quant(node, 6, 7, false)?;
+        let bias = self.constant(node, 8)?.map_or(Bias::Absent, Bias::Steps);
+        let layer = self.layer(node, input, &weights, bias)?;
+        self.emit_stored(node, Operation::Convolution(layer), output)
+    }
+
+    /// Weights of the QOperator form: numbers, scale and zero point at three inputs in a row.
+    fn weights_at(&self, node: Node<'a>, first: usize) -> Result<Weights<'a>, Unsupported> {
+        let numbers = self.constant(node, first)?.ok_or_else(|| node.refuse("its weights are missing"))?;
+        let (scale, zero_point) = (self.constant(node, first + 1)?, self.constant(node, first + 2)?);
+        Weights::new(numbers, scale, zero_point, 0).map_err(|why| node.refuse(why))
+    }
+
+    /// A bias of the QDQ form: int32 in steps of input scale times weight scale, or real numbers.
+    fn bias(
+        &self,
+        node: Node<'a>,
+        index: usize,
+        input: Operand,
+        weights: &Weights<'a>,
+    ) -> Result<Bias<'a>, Unsupported> {
+        if node.input(index).is_none() {
+            return Ok(Bias::Absent);
+        }
+        let refuse = |why: String| node.refuse(why);
+        match self.value(node, index)? {
+            Value::Constant(constant) => Ok(Bias::Real(constant.floats().map_err(refuse)?.into_owned())),
+            Value::Weights(bias) => {
+                let wanted = |channel: usize| {
+                    let scale = weights.scales.get(channel).or(weights.scales.first()).copied().unwrap_or(0.0);
+                    scale * input.quant.scale
+                };
+                let near = |(channel, scale): (usize, &f32)| (scale / wanted(channel) - 1.0).abs() < 1e-3;
+                let expected = bias.scales.iter().enumerate().all(near);
+                let count = bias.scales.len() == weights.scales.len();
+                if expected && count && bias.zero_points.iter().all(|&zero_point| zero_point == 0) {
+                    return Ok(Bias::Steps(bias.numbers));
+                }
+                let numbers = bias.numbers.integers().map_err(refuse)?;
+                let scales = bias.scales(numbers.len(), bias.axis).map_err(refuse)?;
+                let zero =
+                    |channel: usize| bias.zero_points.get(channel).or(bias.zero_points.first()).map_or(0, |z| *z);
+                let reals = numbers.iter().zip(scales).enumerate();
+                Ok(Bias::Real(
+                    reals.map(|(channel, (n, scale))| n.saturating_sub(zero(channel)) as f32 * scale).collect(),
+                ))
+            }
+            _ => Err(node.refuse("its bias is not constant")),
+        }
+    }
+
+    fn layer(
+        &mut self,
+        node: Node<'a>,
+        input: Operand,
+        weights: &Weights<'a>,
+        bias: Bias<'a>,
+    ) -> Result<Layer<'a>, Unsupported> {
+        let size = self.size(input);
+        let groups = usize::try_from(node.int("group", 1)).unwrap_or(0);
+        let sizes = weights.numbers.sizes();
+        let &[channels, per_group, rows, columns] = sizes.as_slice() else {
+            return Err(node.refuse(format!("weights of shape {sizes:?}; four axes are known")));
+        };
+        let fits = groups > 0
+            && channels > 0
+            && per_group.checked_mul(groups) == Some(size.channels)
+            && channels.is_multiple_of(groups)
+            && !size.is_row
+            && node.ints("kernel_shape").is_none_or(|shape| super::sizes(shape) == Some(vec![rows, columns]));
+        if !fits {
+            return Err(node.refuse(format!("weights {sizes:?} in {groups} groups do not fit an input of {size}")));
+        }
+        let window = self.window(node, size, [rows, columns])?;
+        let channel_first = weights.rows(channels, true).map_err(|why| node.refuse(why))?;
+        let taps = rows * columns;
+        let channel_last = |row: Vec<i16>| -> Vec<i16> {
+            (0..taps).flat_map(|tap| row.iter().skip(tap).step_by(taps.max(1)).copied()).collect()
+        };
+        let layer = Layer {
+            input,
+            rows: Rc::new(channel_first.into_iter().map(channel_last).collect()),
+            scales: Rc::new(weights.scales(channels, 0).map_err(|why| node.refuse(why))?),
+            bias,
+            window,
+            groups,
+            is_row: false,
+        };
+        self.check_depth(node, &layer)?;
+        Ok(layer)
+    }
+
+    fn check_depth(&self, node: Node<'a>, layer: &Layer<'a>) -> Result<(), Unsupported> {
+        match layer.rows.iter().map(Vec::len).max() {
+            Some(1..=LONGEST_SUM) => Ok(()),
+            depth => Err(node.refuse(format!("sums of {} products", depth.unwrap_or(0)))),
+        }
+    }
+
+    pub(super) fn gemm(&mut self, node: Node<'a>) -> Result<Value<'a>, Unsupported> {
+        let input = self.real(node, 0)?;
+        let Value::Weights(weights) = self.value(node, 1)? else {
+            return Err(node.refuse("its weights are not quantised"));
+        };
+        let bias = self.bias(node, 2, input, &weights)?;
+        Ok(Operation::Convolution(self.connected(node, input, &weights, bias)?).into())
+    }
+
+    pub(super) fn qgemm(&mut self, node: Node<'a>) -> Result<Value<'a>, Unsupported> {
+        let input = self.stored(node, 0, 1, 2)?;
+        let mut weights = self.weights_at(node, 3)?;
+        let is_gemm = node.op() == "QGemm";
+        weights.axis = if is_gemm && node.int("transB", 0) != 0 { 0 } else { 1 };
+        let bias = if is_gemm { self.constant(node, 6)?.map_or(Bias::Absent, Bias::Steps) } else { Bias::Absent };
+        let scale = if is_gemm { 7 } else { 6 };
+        if node.input(scale).is_none() {
+            return Err(node.refuse("its output is not quantised"));
+        }
+        let output = self.quant(node, scale, scale + 1, false)?;
+        let layer = self.connected(node, input, &weights, bias)?;
+        self.emit_stored(node, Operation::Convolution(layer), output)
+    }
+
+    /// A fully connected layer: a convolution of a single pixel.
+    fn connected(
+        &mut self,
+        node: Node<'a>,
+        input: Operand,
+        weights: &Weights<'a>,
+        bias: Bias<'a>,
+    ) -> Result<Layer<'a>, Unsupported> {
+        let plain = node.float("alpha", 1.0) == 1.0 && node.float("beta", 1.0) == 1.0 && node.int("transA", 0) == 0;
+        let leading = node.int("transB", 0) != 0;
+        let (size, sizes) = (self.size(input), weights.numbers.sizes());
+        let (channels, depth) = match (sizes.as_slice(), leading) {
+            (&[channels, depth], true) | (&[depth, channels], false) => (channels, depth),
+            _ => return Err(node.refuse(format!("weights of shape {sizes:?}; two axes are known"))),
+        };
+        if !plain || !size.is_row || size.channels != depth || channels == 0 {
+            return Err(
+                node.refuse(format!("weights {sizes:?} do not fit an input of {size}, or alpha, beta or transA"))
+            );
+        }
+        let axis = if leading { 0 } else { 1 };
+        let one = [1, 1];
+        let window = Window { input: one, output: one, kernel: one, stride: one, dilation: one, pad: [0, 0] };
+        let layer = Layer {
+            input,
+            rows: Rc::new(weights.rows(channels, leading).map_err(|why| node.refuse(why))?),
+            scales: Rc::new(weights.scales(channels, axis).map_err(|why| node.refuse(why))?),
+            bias,
+            window,
+            groups: 1,
+            is_row: true,
+        };
+        self.check_depth(node, &layer)?;
+        Ok(layer)
+    }
+
+    pub(super) fn emit_convolution(
+        &mut self,
+        node: Node<'a>,
+        pending: &Pending<'a>,
+        layer: &Layer<'a>,
+        quant: Quant,
+    ) -> Result<Operand, Unsupported> {
+        let [rows, columns] = layer.window.output;
+        let channels = layer.rows.len();
+        let size = Size { rows, columns, channels, is_row: layer.is_row };
+        let tensor = self.new_tensor(node, size)?;
+        let depth = layer.rows.first().map_or(0, Vec::len);
+        let epilogue = layer.epilogue(pending, quant).map_err(|why| node.refuse(why))?;
+        let products = (layer.window.outputs() as u64).saturating_mul(channels as u64).saturating_mul(depth as u64);
+        self.macs = self.macs.saturating_add(products);
+        let inputs = self.size(layer.input).channels;
+        let step = if layer.groups > 1 && layer.groups == channels && layer.groups == inputs {
+            self.depthwise_step(node, layer, epilogue, tensor)?
+        } else {
+            self.dense_step(node, layer, &epilogue, tensor)?
+        };
+        self.push(node, step)?;
+        Ok(Operand { tensor, quant })
+    }
+
+    fn depthwise_step(
+        &mut self,
+        node: Node<'a>,
+        layer: &Layer<'a>,
+        epilogue: Epilogue,
+        output: TensorId,
+    ) -> Result<Step, Unsupported> {
+        let channels = layer.rows.len();
+        let taps = (0..layer.window.taps())
+            .flat_map(|tap| layer.rows.iter().map(move |row| row.get(tap).copied().unwrap_or(0)));
+        let weights = DepthwiseWeights { channels, taps: taps.collect(), epilogue, blocks: Vec::new() };
+        self.charge_weights(node, weights.bytes())?;
+        let weights = if self.kernels.wants_blocks { weights.with_blocks() } else { weights };
+        let border = vec![layer.input.quant.zero_point as u8; channels.max(PANEL)];
+        Ok(Step::Depthwise(DepthwiseStep { input: layer.input.tensor, output, window: layer.window, border, weights }))
+    }
+
+    fn dense_step(
+        &mut self,
+        node: Node<'a>,
+        layer: &Layer<'a>,
+        epilogue: &Epilogue,
+        output: TensorId,
+    ) -> Result<Step, Unsupported> {
+        let per_group = layer.rows.len() / layer.groups;
+        let depth = layer.rows.first().map_or(0, Vec::len).next_multiple_of(2);
+        let panels = per_group.next_multiple_of(PANEL).saturating_mul(layer.groups);
+        self.charge_weights(node, panels.saturating_mul(2 * depth + 8))?;
+        let constants = epilogue.bias.chunks(per_group).zip(epilogue.scale.chunks(per_group));
+        let groups = layer.rows.chunks(per_group).zip(constants).map(|(rows, (bias, scale))| {
+            let epilogue = Epilogue::new(bias.to_vec(), scale.to_vec(), epilogue.bounds);
+            Packed::new(rows, epilogue)
+        });
+        Ok(Step::Convolution(Convolution {
+            input: layer.input.tensor,
+            output,
+            window: layer.window,
+            channels: self.size(layer.input).channels,
+            border: layer.input.quant.zero_point as u8,
+            groups: groups.collect(),
+        }))
+    }
+}

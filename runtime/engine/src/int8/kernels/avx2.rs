@@ -1,0 +1,495 @@
+//! x86-64 with AVX2 and FMA.
+//!
+//! Sums are exact: bytes are widened to i16 and multiplied by `vpmaddwd`, which adds two products into an i32. The
+//! common `vpmaddubsw` would saturate in between; on this kind of core it is no faster, because its result has to go
+//! through a second multiplier to be widened.
+#![allow(unsafe_code)]
+
+use std::arch::x86_64::*;
+use std::ops::Range;
+
+use super::{Add, Depthwise, Gemm, Kernels, scalar};
+use crate::int8::quant::Bounds;
+use crate::int8::weights::{Block, PANEL};
+use crate::int8::window::Window;
+
+/// Pixels of a register tile; with two vectors of channels it fills 12 of the 16 registers with sums.
+const TILE: usize = 6;
+
+/// Taps of the largest depthwise window done here.
+const MOST_TAPS: usize = 64;
+
+/// The set, if this processor has what it needs.
+pub fn kernels() -> Option<Kernels> {
+    let able = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma");
+    able.then_some(Kernels { name: "int8-avx2", widen, gemm, depthwise, add, sum_pixels, wants_blocks: true })
+}
+
+// The functions below are reachable only through `kernels`, that is after AVX2 and FMA were found.
+
+fn widen(bytes: &[u8], wide: &mut [i16]) {
+    // SAFETY: AVX2 was found; the function itself is made of checked slices.
+    unsafe { widen_avx2(bytes, wide) }
+}
+
+#[target_feature(enable = "avx2")]
+fn widen_avx2(bytes: &[u8], wide: &mut [i16]) {
+    scalar::widen(bytes, wide);
+}
+
+fn sum_pixels(image: &[u8], sums: &mut [i32]) {
+    // SAFETY: AVX2 was found; the function itself is made of checked slices.
+    unsafe { sum_pixels_avx2(image, sums) }
+}
+
+#[target_feature(enable = "avx2")]
+fn sum_pixels_avx2(image: &[u8], sums: &mut [i32]) {
+    scalar::sum_pixels(image, sums);
+}
+
+/// The epilogue's constants in vectors.
+#[derive(Clone, Copy)]
+struct Finish {
+    /// Whether a scaled sum may leave i32, so that it has to be clamped before it is rounded.
+    is_wide: bool,
+    low: __m256,
+    high: __m256,
+    zero_point: __m256i,
+    least: __m256i,
+    most: __m256i,
+}
+
+impl Finish {
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    fn new(bounds: Bounds, is_wide: bool) -> Self {
+        Self {
+            is_wide,
+            low: _mm256_set1_ps(bounds.low),
+            high: _mm256_set1_ps(bounds.high),
+            zero_point: _mm256_set1_epi16(bounds.zero_point as i16),
+            least: _mm256_set1_epi8((bounds.low as i32 + bounds.zero_point) as i8),
+            most: _mm256_set1_epi8((bounds.high as i32 + bounds.zero_point) as i8),
+        }
+    }
+
+    /// Rounds eight scaled sums.
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    fn round(self, steps: __m256) -> __m256i {
+        let clamped = if self.is_wide { _mm256_min_ps(_mm256_max_ps(steps, self.low), self.high) } else { steps };
+        _mm256_cvtps_epi32(clamped)
+    }
+
+    /// Scales and rounds eight sums.
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    fn scale(self, sums: __m256i, scale: __m256) -> __m256i {
+        self.round(_mm256_mul_ps(_mm256_cvtepi32_ps(sums), scale))
+    }
+
+    /// Adds the zero point to 32 steps and clamps them: the saturation of each narrowing does not change what the clamp
+    /// gives. Four steps of each vector's lower half come first, then four of each upper half.
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    fn narrow(self, [a, b, c, d]: [__m256i; 4]) -> __m256i {
+        let first = _mm256_adds_epi16(_mm256_packs_epi32(a, b), self.zero_point);
+        let second = _mm256_adds_epi16(_mm256_packs_epi32(c, d), self.zero_point);
+        _mm256_min_epu8(_mm256_max_epu8(_mm256_packus_epi16(first, second), self.least), self.most)
+    }
+
+    /// The same in order.
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    fn narrow_in_order(self, steps: [__m256i; 4]) -> __m256i {
+        _mm256_permutevar8x32_epi32(self.narrow(steps), _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7))
+    }
+}
+
+fn gemm(call: &Gemm<'_>, output: &mut [u8]) {
+    if call.fits(output) && call.weights.depth > 0 {
+        // SAFETY: AVX2 was found; `fits` has shown that rows, panels, bias, scale and output cover all of the product.
+        unsafe { gemm_avx2(call, output.as_mut_ptr()) }
+    }
+}
+
+/// # Safety
+/// `call.fits` holds for the memory at `output`.
+#[target_feature(enable = "avx2")]
+unsafe fn gemm_avx2(call: &Gemm<'_>, output: *mut u8) {
+    let tiles = call.pixels.div_ceil(TILE);
+    let weights = call.weights;
+    let finish = Finish::new(weights.epilogue.bounds, weights.epilogue.is_wide);
+    for panel in 0..weights.channels.div_ceil(PANEL) {
+        // SAFETY: panels, biases and scales are whole, as `fits` has shown; rows and output begin with pixel 0.
+        let mut place = unsafe {
+            Place {
+                rows: call.rows.as_ptr(),
+                depth: weights.depth,
+                panel: weights.panels.as_ptr().add(panel * PANEL * weights.depth),
+                bias: weights.epilogue.bias.as_ptr().add(panel * PANEL),
+                scale: weights.epilogue.scale.as_ptr().add(panel * PANEL),
+                output: output.add(panel * PANEL),
+                stride: call.output_stride,
+                channels: (weights.channels - panel * PANEL).min(PANEL),
+            }
+        };
+        let mut left = call.pixels;
+        for tile in 0..tiles {
+            // Tiles of equal size rather than one short tile at the end.
+            let pixels = left.div_ceil(tiles - tile);
+            // SAFETY: `left` pixels lie behind `place`, as `fits` has shown.
+            unsafe { place.run(pixels, finish) }
+            place.rows = place.rows.wrapping_add(pixels * weights.depth);
+            place.output = place.output.wrapping_add(pixels * call.output_stride);
+            left -= pixels;
+        }
+    }
+}
+
+/// One register tile: where its numbers come from and go to.
+#[derive(Clone, Copy)]
+struct Place {
+    rows: *const i16,
+    depth: usize,
+    panel: *const i16,
+    bias: *const i32,
+    scale: *const f32,
+    output: *mut u8,
+    stride: usize,
+    channels: usize,
+}
+
+impl Place {
+    /// # Safety
+    /// `pixels` rows, a panel and `channels` bytes of each output pixel lie at the pointers.
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    unsafe fn run(&self, pixels: usize, finish: Finish) {
+        // SAFETY: passed on from the caller; the constant equals `pixels`.
+        unsafe {
+            match (self.channels <= 8, pixels) {
+                (false, 1) => self.tile::<1, 2>(finish),
+                (false, 2) => self.tile::<2, 2>(finish),
+                (false, 3) => self.tile::<3, 2>(finish),
+                (false, 4) => self.tile::<4, 2>(finish),
+                (false, 5) => self.tile::<5, 2>(finish),
+                (false, 6) => self.tile::<6, 2>(finish),
+                (true, 1) => self.tile::<1, 1>(finish),
+                (true, 2) => self.tile::<2, 1>(finish),
+                (true, 3) => self.tile::<3, 1>(finish),
+                (true, 4) => self.tile::<4, 1>(finish),
+                (true, 5) => self.tile::<5, 1>(finish),
+                (true, 6) => self.tile::<6, 1>(finish),
+                _ => {}
+            }
+        }
+    }
+
+    /// `PIXELS` pixels by `VECTORS` times eight channels.
+    ///
+    /// # Safety
+    /// As [`Self::run`], with `PIXELS` pixels and at most `8 * VECTORS` channels.
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    unsafe fn tile<const PIXELS: usize, const VECTORS: usize>(&self, finish: Finish) {
+        // SAFETY: biases and scales are padded to whole panels, of two vectors of eight; unaligned loads.
+        let (bias, scale): ([__m256i; VECTORS], [__m256; VECTORS]) = unsafe {
+            (
+                std::array::from_fn(|vector| _mm256_loadu_si256(self.bias.add(8 * vector).cast())),
+                std::array::from_fn(|vector| _mm256_loadu_ps(self.scale.add(8 * vector))),
+            )
+        };
+        let mut sums = [bias; PIXELS];
+        for pair in 0..self.depth / 2 {
+            // SAFETY: a panel holds `depth / 2` groups of 16 pairs, a row `depth / 2` pairs; unaligned loads.
+            unsafe {
+                let weights: [__m256i; VECTORS] = std::array::from_fn(|vector| {
+                    _mm256_loadu_si256(self.panel.add(pair * 2 * PANEL + vector * 16).cast())
+                });
+                for (pixel, sums) in sums.iter_mut().enumerate() {
+                    let inputs = self.rows.add(pixel * self.depth + 2 * pair).cast::<i32>().read_unaligned();
+                    let inputs = _mm256_set1_epi32(inputs);
+                    for (sum, weights) in sums.iter_mut().zip(weights) {
+                        *sum = _mm256_add_epi32(*sum, _mm256_madd_epi16(inputs, weights));
+                    }
+                }
+            }
+        }
+        for (pair, sums) in sums.chunks(2).enumerate() {
+            let mut steps = [_mm256_setzero_si256(); 4];
+            for (steps, sums) in steps.chunks_exact_mut(2).zip(sums) {
+                for (steps, (sums, scale)) in steps.iter_mut().zip(sums.iter().zip(scale)) {
+                    *steps = finish.scale(*sums, scale);
+                }
+            }
+            let bytes = finish.narrow_in_order(steps);
+            // SAFETY: pixels `2 * pair` and, where the chunk has two, the next have `channels` bytes of room.
+            unsafe {
+                let output = self.output.add(2 * pair * self.stride);
+                self.store(_mm256_castsi256_si128(bytes), output);
+                if sums.len() == 2 {
+                    self.store(_mm256_extracti128_si256::<1>(bytes), output.add(self.stride));
+                }
+            }
+        }
+    }
+
+    /// # Safety
+    /// `channels` bytes of room at `output`.
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    unsafe fn store(&self, bytes: __m128i, output: *mut u8) {
+        // SAFETY: whole vectors only where that many channels are there; else exactly `channels` bytes.
+        unsafe {
+            match self.channels {
+                16 => _mm_storeu_si128(output.cast(), bytes),
+                8 => _mm_storel_epi64(output.cast(), bytes),
+                channels => {
+                    let mut buffer = [0u8; 16];
+                    _mm_storeu_si128(buffer.as_mut_ptr().cast(), bytes);
+                    std::ptr::copy_nonoverlapping(buffer.as_ptr(), output, channels.min(16));
+                }
+            }
+        }
+    }
+}
+
+fn depthwise(call: &Depthwise<'_>, output: &mut [u8]) {
+    if call.weights.blocks.is_empty() || call.window.taps() > MOST_TAPS {
+        scalar::depthwise(call, output);
+    } else if call.fits(output) {
+        // SAFETY: AVX2 was found; `fits` has shown that input, border, blocks and output cover the whole image.
+        unsafe { depthwise_avx2(call, output.as_mut_ptr()) }
+    }
+}
+
+/// # Safety
+/// `call.fits` holds for the memory at `output`; at most `MOST_TAPS` taps.
+#[target_feature(enable = "avx2")]
+unsafe fn depthwise_avx2(call: &Depthwise<'_>, output: *mut u8) {
+    let channels = call.weights.channels;
+    let epilogue = &call.weights.epilogue;
+    let finish = Finish::new(epilogue.bounds, epilogue.is_wide);
+    let [rows, columns] = call.window.output;
+    let [_, stride] = call.window.stride;
+    let even = call.window.taps().next_multiple_of(2);
+    // One more, so that the odd last tap has a partner; its weight is 0.
+    let mut taps = [call.border.as_ptr(); MOST_TAPS + 1];
+    let inside = inside_columns(call.window);
+    for row in 0..rows {
+        let inner_row = (0..call.window.kernel[0]).all(|tap| call.window.row(row, tap).is_some());
+        for column in 0..columns {
+            if inner_row && column > inside.start && column < inside.end {
+                // All taps lie on the image, as those of the column before did.
+                taps.iter_mut().take(call.window.taps()).for_each(|tap| *tap = tap.wrapping_add(stride * channels));
+            } else {
+                point_at_taps(call, row, column, &mut taps);
+            }
+            // SAFETY: each pointer in `taps` is followed by `channels` bytes, and each block ends within them or, where
+            // there are fewer than 16 channels, is `narrow`; `even` is at most the length of `taps`.
+            unsafe {
+                let taps = taps.get_unchecked(..even);
+                let output = output.add((row * columns + column) * channels);
+                if channels < 16 {
+                    narrow(call, taps, finish, output);
+                } else {
+                    whole(call, taps, finish, output);
+                }
+            }
+        }
+    }
+}
+
+/// One output pixel of at least 16 channels. Windows of 3 x 3 and 5 x 5 have their own loops, of known length.
+///
+/// # Safety
+/// `channels` bytes at each of `taps` and at `output`; the blocks lie within them.
+#[inline]
+#[target_feature(enable = "avx2")]
+unsafe fn whole(call: &Depthwise<'_>, taps: &[*const u8], finish: Finish, output: *mut u8) {
+    for block in &call.weights.blocks {
+        // SAFETY: passed on from the caller; the constant equals the number of pairs.
+        unsafe {
+            let output = output.add(block.start);
+            match (block.width, taps.len() / 2) {
+                (32, 5) => block_32::<5>(taps, block, finish, output),
+                (32, 13) => block_32::<13>(taps, block, finish, output),
+                (32, _) => block_32::<0>(taps, block, finish, output),
+                _ => block_16(taps, block, finish, output),
+            }
+        }
+    }
+}
+
+/// One output pixel of fewer than 16 channels: reads past them where there are more bytes, else copies them first.
+///
+/// # Safety
+/// `channels` bytes at each of `taps`, which point into the input or at 16 bytes of border, and at `output`.
+#[target_feature(enable = "avx2")]
+unsafe fn narrow(call: &Depthwise<'_>, taps: &[*const u8], finish: Finish, output: *mut u8) {
+    let Some(block) = call.weights.blocks.first() else { return };
+    let channels = call.weights.channels;
+    let input = call.input.as_ptr_range();
+    let mut copies = [[0u8; 16]; MOST_TAPS + 1];
+    let mut readable = [call.border.as_ptr(); MOST_TAPS + 1];
+    for ((slot, copy), &tap) in readable.iter_mut().zip(&mut copies).zip(taps) {
+        let is_short = input.contains(&tap) && (input.end as usize) - (tap as usize) < 16;
+        *slot = tap;
+        if is_short {
+            // SAFETY: `channels` bytes, fewer than 16, lie at `tap`.
+            unsafe { std::ptr::copy_nonoverlapping(tap, copy.as_mut_ptr(), channels) }
+            *slot = copy.as_ptr();
+        }
+    }
+    let mut steps = [0u8; 16];
+    // SAFETY: 16 bytes can be read at each pointer now; `channels` bytes have room at `output`.
+    unsafe {
+        block_16(readable.get_unchecked(..taps.len()), block, finish, steps.as_mut_ptr());
+        std::ptr::copy_nonoverlapping(steps.as_ptr(), output, channels);
+    }
+}
+
+/// The output columns whose taps all lie on the image.
+fn inside_columns(window: &Window) -> Range<usize> {
+    let ([_, columns], [_, taps]) = (window.output, window.kernel);
+    let is_inside = |column: &usize| {
+        window.column(*column, 0).is_some() && window.column(*column, taps.saturating_sub(1)).is_some()
+    };
+    let first = (0..columns).find(is_inside).unwrap_or(columns);
+    let count = (first..columns).take_while(is_inside).count();
+    first..first + count
+}
+
+/// Points `taps` at the input pixels under the window, or at the border.
+#[inline]
+fn point_at_taps(call: &Depthwise<'_>, row: usize, column: usize, taps: &mut [*const u8]) {
+    let [tap_rows, tap_columns] = call.window.kernel;
+    let [_, input_columns] = call.window.input;
+    let mut slots = taps.iter_mut();
+    for tap_row in 0..tap_rows {
+        let y = call.window.row(row, tap_row);
+        for (tap_column, slot) in (0..tap_columns).zip(slots.by_ref()) {
+            let place = y.zip(call.window.column(column, tap_column));
+            // An address only; it is read where `fits` holds.
+            *slot = place.map_or(call.border.as_ptr(), |(y, x)| {
+                call.input.as_ptr().wrapping_add((y * input_columns + x) * call.weights.channels)
+            });
+        }
+    }
+}
+
+/// # Safety
+/// `block.start + 32` bytes at each of `taps`, an even number of them, `2 * PAIRS` unless that is 0; 32 bytes of room at
+/// `output`.
+#[inline]
+#[target_feature(enable = "avx2")]
+unsafe fn block_32<const PAIRS: usize>(taps: &[*const u8], block: &Block, finish: Finish, output: *mut u8) {
+    let zero = _mm256_setzero_si256();
+    // SAFETY: a block of 32 has 32 biases; unaligned loads.
+    let mut sums: [__m256i; 4] =
+        std::array::from_fn(|vector| unsafe { _mm256_loadu_si256(block.bias.as_ptr().add(8 * vector).cast()) });
+    let pairs = if PAIRS == 0 { taps.len() / 2 } else { PAIRS };
+    for pair in 0..pairs {
+        // SAFETY: as the caller promises; `pairs` holds 64 weights for every pair of taps.
+        unsafe {
+            let first = _mm256_loadu_si256(taps.get_unchecked(2 * pair).add(block.start).cast());
+            let second = _mm256_loadu_si256(taps.get_unchecked(2 * pair + 1).add(block.start).cast());
+            let low = _mm256_unpacklo_epi8(first, second);
+            let high = _mm256_unpackhi_epi8(first, second);
+            let inputs = [
+                _mm256_unpacklo_epi8(low, zero),
+                _mm256_unpackhi_epi8(low, zero),
+                _mm256_unpacklo_epi8(high, zero),
+                _mm256_unpackhi_epi8(high, zero),
+            ];
+            for (vector, (sum, inputs)) in sums.iter_mut().zip(inputs).enumerate() {
+                let weights = _mm256_loadu_si256(block.pairs.as_ptr().add(64 * pair + 16 * vector).cast());
+                *sum = _mm256_add_epi32(*sum, _mm256_madd_epi16(inputs, weights));
+            }
+        }
+    }
+    // SAFETY: a block of 32 has 32 scales; 32 bytes of room at `output`.
+    unsafe {
+        let scale = |vector: usize| _mm256_loadu_ps(block.scale.as_ptr().add(8 * vector));
+        let [a, b, c, d] = sums;
+        let steps = [
+            finish.scale(a, scale(0)),
+            finish.scale(b, scale(1)),
+            finish.scale(c, scale(2)),
+            finish.scale(d, scale(3)),
+        ];
+        _mm256_storeu_si256(output.cast(), finish.narrow(steps));
+    }
+}
+
+/// # Safety
+/// `block.start + 16` bytes at each of `taps`, an even number of them; 16 bytes of room at `output`.
+#[inline]
+#[target_feature(enable = "avx2")]
+unsafe fn block_16(taps: &[*const u8], block: &Block, finish: Finish, output: *mut u8) {
+    // SAFETY: a block of 16 has 16 biases; unaligned loads.
+    let mut sums: [__m256i; 2] =
+        std::array::from_fn(|vector| unsafe { _mm256_loadu_si256(block.bias.as_ptr().add(8 * vector).cast()) });
+    let mut weights = block.pairs.as_ptr();
+    for pair in taps.chunks_exact(2) {
+        let [first, second] = pair else { break };
+        // SAFETY: as the caller promises; `pairs` holds 32 weights for every pair of taps.
+        unsafe {
+            let first = _mm_loadu_si128(first.add(block.start).cast());
+            let second = _mm_loadu_si128(second.add(block.start).cast());
+            let inputs = [_mm_unpacklo_epi8(first, second), _mm_unpackhi_epi8(first, second)];
+            for (vector, (sum, inputs)) in sums.iter_mut().zip(inputs).enumerate() {
+                let weights = _mm256_loadu_si256(weights.add(16 * vector).cast());
+                *sum = _mm256_add_epi32(*sum, _mm256_madd_epi16(_mm256_cvtepu8_epi16(inputs), weights));
+            }
+            weights = weights.add(32);
+        }
+    }
+    let [first, second] = sums;
+    // SAFETY: a block of 16 has 16 scales; 16 bytes of room.
+    unsafe {
+        let first = finish.scale(first, _mm256_loadu_ps(block.scale.as_ptr()));
+        let second = finish.scale(second, _mm256_loadu_ps(block.scale.as_ptr().add(8)));
+        let bytes = finish.narrow_in_order([first, second, first, second]);
+        _mm_storeu_si128(output.cast(), _mm256_castsi256_si128(bytes));
+    }
+}
+
+fn add(call: &Add, a: &[u8], b: &[u8], output: &mut [u8]) {
+    let whole = output.len().min(a.len()).min(b.len()) / 16 * 16;
+    // SAFETY: AVX2 and FMA were found; `whole` bytes are there in all three.
+    unsafe { add_avx2(call, a.as_ptr(), b.as_ptr(), output.as_mut_ptr(), whole) };
+    if let (Some(a), Some(b), Some(output)) = (a.get(whole..), b.get(whole..), output.get_mut(whole..)) {
+        scalar::add(call, a, b, output);
+    }
+}
+
+/// # Safety
+/// `length` bytes, a multiple of 16, at each pointer.
+#[target_feature(enable = "avx2,fma")]
+unsafe fn add_avx2(call: &Add, a: *const u8, b: *const u8, output: *mut u8, length: usize) {
+    // Sums may be far out of range, so they are clamped before they are rounded.
+    let finish = Finish::new(call.bounds, true);
+    let (scale_a, scale_b) = (_mm256_set1_ps(call.scale_a), _mm256_set1_ps(call.scale_b));
+    let (offset_a, offset_b) = (_mm256_set1_epi32(call.offset_a), _mm256_set1_epi32(call.offset_b));
+    let fixed = _mm256_set1_ps(call.fixed);
+    for start in (0..length).step_by(16) {
+        let mut steps = [_mm256_setzero_si256(); 2];
+        for (half, steps) in steps.iter_mut().enumerate() {
+            // SAFETY: `start + 16` is at most `length`.
+            let (a, b) = unsafe {
+                (_mm_loadl_epi64(a.add(start + 8 * half).cast()), _mm_loadl_epi64(b.add(start + 8 * half).cast()))
+            };
+            let a = _mm256_cvtepi32_ps(_mm256_sub_epi32(_mm256_cvtepu8_epi32(a), offset_a));
+            let b = _mm256_cvtepi32_ps(_mm256_sub_epi32(_mm256_cvtepu8_epi32(b), offset_b));
+            *steps = finish.round(_mm256_fmadd_ps(a, scale_a, _mm256_fmadd_ps(b, scale_b, fixed)));
+        }
+        let [first, second] = steps;
+        // SAFETY: `start + 16` is at most `length`.
+        unsafe {
+            let bytes = finish.narrow_in_order([first, second, first, second]);
+            _mm_storeu_si128(output.add(start).cast(), _mm256_castsi256_si128(bytes));
+        }
+    }
+}

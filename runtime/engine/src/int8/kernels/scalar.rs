@@ -1,0 +1,103 @@
+//! The definition, in portable Rust. Read this to know what a kernel has to do.
+
+use super::{Add, Depthwise, Gemm, Kernels};
+use crate::int8::quant::Bounds;
+use crate::int8::weights::PANEL;
+
+pub const KERNELS: Kernels =
+    Kernels { name: "int8-scalar", widen, gemm, depthwise, add, sum_pixels, wants_blocks: false };
+
+pub fn widen(bytes: &[u8], wide: &mut [i16]) {
+    wide.iter_mut().zip(bytes).for_each(|(wide, &byte)| *wide = i16::from(byte));
+}
+
+pub fn gemm(call: &Gemm<'_>, output: &mut [u8]) {
+    let weights = call.weights;
+    if !call.fits(output) || weights.depth == 0 || call.output_stride == 0 {
+        return;
+    }
+    let pixels = call.rows.chunks_exact(weights.depth).take(call.pixels);
+    for (row, output) in pixels.zip(output.chunks_mut(call.output_stride)) {
+        let epilogue = weights.epilogue.bias.chunks_exact(PANEL).zip(weights.epilogue.scale.chunks_exact(PANEL));
+        let panels = weights.panels.chunks_exact(weights.depth * PANEL).zip(epilogue);
+        let channels = output.iter_mut().take(weights.channels);
+        let sums = panels.flat_map(|(panel, (bias, scale))| {
+            let sums = panel_sums(row, panel);
+            let bounds = weights.epilogue.bounds;
+            sums.into_iter()
+                .zip(bias.iter().zip(scale))
+                .map(move |(sum, (bias, scale))| finish(bounds, sum, *bias, *scale))
+        });
+        channels.zip(sums).for_each(|(output, step)| *output = step);
+    }
+}
+
+fn panel_sums(row: &[i16], panel: &[i16]) -> [i32; PANEL] {
+    let mut sums = [0i32; PANEL];
+    for (pixels, weights) in row.chunks_exact(2).zip(panel.chunks_exact(2 * PANEL)) {
+        for (sum, weights) in sums.iter_mut().zip(weights.chunks_exact(2)) {
+            for (&pixel, &weight) in pixels.iter().zip(weights) {
+                *sum = sum.wrapping_add(i32::from(pixel) * i32::from(weight));
+            }
+        }
+    }
+    sums
+}
+
+/// From an exact sum to a stored step.
+pub fn finish(bounds: Bounds, sum: i32, bias: i32, scale: f32) -> u8 {
+    bounds.requantise(sum.wrapping_add(bias) as f32 * scale)
+}
+
+pub fn depthwise(call: &Depthwise<'_>, output: &mut [u8]) {
+    if !call.fits(output) {
+        return;
+    }
+    let channels = call.weights.channels;
+    let [rows, columns] = call.window.output;
+    let places = (0..rows).flat_map(|row| (0..columns).map(move |column| (row, column)));
+    for ((row, column), pixel) in places.zip(output.chunks_exact_mut(channels)) {
+        for (block, steps) in pixel.chunks_mut(PANEL).enumerate() {
+            depthwise_block(call, row, column, block * PANEL, steps);
+        }
+    }
+}
+
+/// Up to a panel of channels, beginning with `first`, of one output pixel.
+fn depthwise_block(call: &Depthwise<'_>, row: usize, column: usize, first: usize, steps: &mut [u8]) {
+    let (weights, window) = (call.weights, call.window);
+    let [tap_rows, tap_columns] = window.kernel;
+    let [_, input_columns] = window.input;
+    let mut sums = [0i32; PANEL];
+    let taps = (0..tap_rows).flat_map(|tap_row| (0..tap_columns).map(move |tap_column| (tap_row, tap_column)));
+    for ((tap_row, tap_column), filter) in taps.zip(weights.taps.chunks_exact(weights.channels)) {
+        let place = window.row(row, tap_row).zip(window.column(column, tap_column));
+        let place = place.map(|(y, x)| (y * input_columns + x) * weights.channels);
+        let pixel = place.map_or(call.border, |place| call.input.get(place..).unwrap_or(&[]));
+        let products = pixel.iter().skip(first).zip(filter.iter().skip(first));
+        for (sum, (&pixel, &weight)) in sums.iter_mut().zip(products) {
+            *sum = sum.wrapping_add(i32::from(pixel) * i32::from(weight));
+        }
+    }
+    let epilogue = weights.epilogue.bias.iter().zip(&weights.epilogue.scale).skip(first);
+    for ((step, sum), (&bias, &scale)) in steps.iter_mut().zip(sums).zip(epilogue) {
+        *step = finish(weights.epilogue.bounds, sum, bias, scale);
+    }
+}
+
+pub fn add(call: &Add, a: &[u8], b: &[u8], output: &mut [u8]) {
+    for (output, (&a, &b)) in output.iter_mut().zip(a.iter().zip(b)) {
+        let a = (i32::from(a) - call.offset_a) as f32;
+        let b = (i32::from(b) - call.offset_b) as f32;
+        *output = call.bounds.requantise(a.mul_add(call.scale_a, b.mul_add(call.scale_b, call.fixed)));
+    }
+}
+
+pub fn sum_pixels(image: &[u8], sums: &mut [i32]) {
+    if sums.is_empty() {
+        return;
+    }
+    for pixel in image.chunks_exact(sums.len()) {
+        sums.iter_mut().zip(pixel).for_each(|(sum, &step)| *sum = sum.wrapping_add(i32::from(step)));
+    }
+}

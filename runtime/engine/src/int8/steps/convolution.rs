@@ -1,0 +1,176 @@
+//! Convolutions: dense and grouped ones as matrix products of gathered rows, depthwise ones directly.
+
+use crate::int8::kernels::{Depthwise, Gemm, Kernels};
+use crate::int8::memory::TensorId;
+use crate::int8::weights::{DepthwiseWeights, Packed};
+use crate::int8::window::Window;
+
+/// Numbers of one block of gathered rows: with the weights of a panel they stay in a 32 KiB first-level cache.
+const BLOCK: usize = 10 * 1024;
+
+/// Rows of a block are a multiple of this, so that register tiles of 6 and of 4 pixels come out even.
+const BLOCK_MULTIPLE: usize = 12;
+
+/// Bytes from which calling the widening kernel is worth it.
+const LONG_RUN: usize = 32;
+
+/// A dense, pointwise or grouped convolution, or a fully connected layer (one pixel).
+#[derive(Debug, Clone)]
+pub struct Convolution {
+    /// Read.
+    pub input: TensorId,
+    /// Written.
+    pub output: TensorId,
+    /// Geometry.
+    pub window: Window,
+    /// Channels of the input, of all groups.
+    pub channels: usize,
+    /// The input's zero point, which fills the border.
+    pub border: u8,
+    /// Weights of each group.
+    pub groups: Vec<Packed>,
+}
+
+impl Convolution {
+    fn depth(&self) -> usize {
+        self.groups.first().map_or(0, |group| group.depth)
+    }
+
+    /// Output pixels that are gathered at once.
+    fn block(&self) -> usize {
+        let fitting = (BLOCK / self.depth().max(1)) / BLOCK_MULTIPLE * BLOCK_MULTIPLE;
+        fitting.max(BLOCK_MULTIPLE).min(self.window.outputs()).max(1)
+    }
+
+    /// Numbers of scratch wanted.
+    pub fn scratch(&self) -> usize {
+        self.block() * self.depth()
+    }
+
+    pub(super) fn run(&self, input: &[u8], output: &mut [u8], scratch: &mut [i16], kernels: &Kernels) {
+        let (block, pixels) = (self.block(), self.window.outputs());
+        let output_channels: usize = self.groups.iter().map(|group| group.channels).sum();
+        let mut first_channel = 0;
+        for (index, group) in self.groups.iter().enumerate() {
+            for start in (0..pixels).step_by(block) {
+                let count = block.min(pixels - start);
+                let Some(rows) = scratch.get_mut(..count * group.depth) else { return };
+                self.gather(index, start, rows, input, kernels);
+                let call = Gemm { rows, pixels: count, weights: group, output_stride: output_channels };
+                if let Some(output) = output.get_mut(start * output_channels + first_channel..) {
+                    (kernels.gemm)(&call, output);
+                }
+            }
+            first_channel += group.channels;
+        }
+    }
+
+    /// Gathers what the window covers for the output pixels from `start` on, one row each.
+    fn gather(&self, group: usize, start: usize, rows: &mut [i16], input: &[u8], kernels: &Kernels) {
+        let [_, columns] = self.window.output;
+        let depth = self.depth();
+        if depth == 0 || columns == 0 {
+            return;
+        }
+        let dense = self.groups.len() == 1;
+        if dense && self.window.is_pointwise() && depth == self.channels {
+            (kernels.widen)(input.get(start * depth..).unwrap_or(&[]), rows);
+            return;
+        }
+        let (mut y, mut x) = (start / columns, start % columns);
+        for row in rows.chunks_exact_mut(depth) {
+            if dense {
+                self.gather_runs(y, x, row, input, kernels)
+            } else {
+                self.gather_taps(group, y, x, row, input)
+            }
+            x += 1;
+            if x == columns {
+                (y, x) = (y + 1, 0);
+            }
+        }
+    }
+
+    /// One row of an ungrouped convolution: the taps of a window row that lie side by side are one run of bytes.
+    fn gather_runs(&self, y: usize, x: usize, row: &mut [i16], input: &[u8], kernels: &Kernels) {
+        let [_, tap_columns] = self.window.kernel;
+        let ([_, dilation], [_, stride], [_, pad]) = (self.window.dilation, self.window.stride, self.window.pad);
+        let [_, input_columns] = self.window.input;
+        let channels = self.channels;
+        let first = x * stride;
+        let inside = first >= pad && first - pad + (tap_columns - 1) * dilation < input_columns;
+        let border = i16::from(self.border);
+        for (tap_row, run) in row.chunks_mut(tap_columns * channels).enumerate() {
+            let Some(source) = self.window.row(y, tap_row).map(|row| row * input_columns) else {
+                run.fill(border);
+                continue;
+            };
+            if inside && dilation == 1 {
+                let place = (source + first - pad) * channels;
+                copy(input.get(place..).unwrap_or(&[]), run, kernels);
+                continue;
+            }
+            for (tap_column, tap) in run.chunks_mut(channels).enumerate() {
+                match self.window.column(x, tap_column) {
+                    Some(column) => {
+                        copy(input.get((source + column) * channels..).unwrap_or(&[]), tap, kernels);
+                    }
+                    None => tap.fill(border),
+                }
+            }
+        }
+    }
+
+    /// One row of one group.
+    fn gather_taps(&self, group: usize, y: usize, x: usize, row: &mut [i16], input: &[u8]) {
+        let [_, tap_columns] = self.window.kernel;
+        let [_, input_columns] = self.window.input;
+        let per_group = self.channels / self.groups.len().max(1);
+        for (index, tap) in row.chunks_mut(per_group.max(1)).enumerate() {
+            let source = self.window.row(y, index / tap_columns).zip(self.window.column(x, index % tap_columns));
+            match source {
+                Some((row, column)) => {
+                    let place = (row * input_columns + column) * self.channels + group * per_group;
+                    let bytes = input.get(place..).unwrap_or(&[]);
+                    tap.iter_mut().zip(bytes).for_each(|(wide, &byte)| *wide = i16::from(byte));
+                }
+                None => tap.fill(i16::from(self.border)),
+            }
+        }
+    }
+}
+
+/// Widens as many bytes as `wide` has room for; a short run in eights, which the compiler turns into vectors.
+#[inline]
+fn copy(bytes: &[u8], wide: &mut [i16], kernels: &Kernels) {
+    if wide.len() >= LONG_RUN {
+        (kernels.widen)(bytes, wide);
+        return;
+    }
+    let Some(bytes) = bytes.get(..wide.len()) else { return };
+    let ((eights, rest), (wide_eights, wide_rest)) = (bytes.as_chunks::<8>(), wide.as_chunks_mut::<8>());
+    wide_eights.iter_mut().zip(eights).for_each(|(wide, bytes)| *wide = bytes.map(i16::from));
+    wide_rest.iter_mut().zip(rest).for_each(|(wide, &byte)| *wide = i16::from(byte));
+}
+
+/// A depthwise convolution.
+#[derive(Debug, Clone)]
+pub struct DepthwiseStep {
+    /// Read.
+    pub input: TensorId,
+    /// Written.
+    pub output: TensorId,
+    /// Geometry.
+    pub window: Window,
+    /// One pixel of the border.
+    pub border: Vec<u8>,
+    /// Weights.
+    pub weights: DepthwiseWeights,
+}
+
+impl DepthwiseStep {
+    pub(super) fn run(&self, input: &[u8], output: &mut [u8], kernels: &Kernels) {
+        let call = Depthwise { input, border: &self.border, window: &self.window, weights: &self.weights };
+        (kernels.depthwise)(&call, output);
+    }
+}

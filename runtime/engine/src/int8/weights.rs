@@ -1,0 +1,149 @@
+//! Weights in the order in which the kernels read them.
+
+use super::quant::Bounds;
+
+/// Output channels of a panel.
+pub const PANEL: usize = 16;
+
+/// Per output channel: what is added to the sum, what it is multiplied by; for all: where it is clamped.
+#[derive(Debug, Clone)]
+pub struct Epilogue {
+    /// Bias minus the part of the sum that the input's zero point adds, padded with 0 to whole panels.
+    pub bias: Vec<i32>,
+    /// `input scale * weight scale / output scale`, padded with 0 to whole panels.
+    pub scale: Vec<f32>,
+    /// Range and zero point of the output.
+    pub bounds: Bounds,
+    /// Whether a scaled sum may leave i32, so that it has to be clamped before it is rounded.
+    pub is_wide: bool,
+}
+
+/// Largest scale with which no scaled i32 leaves i32.
+const TAME_SCALE: f32 = 0.5;
+
+impl Epilogue {
+    /// Constants of as many channels as there are biases and scales.
+    pub fn new(bias: Vec<i32>, scale: Vec<f32>, bounds: Bounds) -> Self {
+        let is_wide = !scale.iter().all(|&scale| scale <= TAME_SCALE);
+        Self { bias, scale, bounds, is_wide }
+    }
+}
+
+/// Weights of a matrix product, as i16 without their zero points.
+#[derive(Debug, Clone)]
+pub struct Packed {
+    /// Length of the sums; even, the last weight may be a padding 0.
+    pub depth: usize,
+    /// Output channels.
+    pub channels: usize,
+    /// `[panel][depth / 2][PANEL][2]`.
+    pub panels: Vec<i16>,
+    /// What follows the sums.
+    pub epilogue: Epilogue,
+}
+
+impl Packed {
+    /// Packs rows of weights, one an output channel, all of the same length.
+    pub fn new(rows: &[Vec<i16>], mut epilogue: Epilogue) -> Self {
+        let depth = rows.iter().map(Vec::len).max().unwrap_or(0).next_multiple_of(2);
+        let channels = rows.len();
+        let mut panels = vec![0; channels.next_multiple_of(PANEL) * depth];
+        if depth > 0 {
+            for (panel, rows) in panels.chunks_exact_mut(depth * PANEL).zip(rows.chunks(PANEL)) {
+                for (channel, row) in rows.iter().enumerate() {
+                    for (pair, weights) in panel.chunks_exact_mut(2 * PANEL).zip(row.chunks(2)) {
+                        let slots = pair.iter_mut().skip(2 * channel);
+                        slots.zip(weights).for_each(|(slot, &weight)| *slot = weight);
+                    }
+                }
+            }
+        }
+        epilogue.pad_to(channels.next_multiple_of(PANEL));
+        Self { depth, channels, panels, epilogue }
+    }
+}
+
+impl Epilogue {
+    fn pad_to(&mut self, length: usize) {
+        self.bias.resize(length, 0);
+        self.scale.resize(length, 0.0);
+    }
+}
+
+/// Weights of a depthwise convolution.
+#[derive(Debug, Clone)]
+pub struct DepthwiseWeights {
+    /// Channels.
+    pub channels: usize,
+    /// `[tap][channel]`, as i16 without their zero points.
+    pub taps: Vec<i16>,
+    /// What follows the sums; not padded.
+    pub epilogue: Epilogue,
+    /// The same once more in vectors; empty where the kernel reads `taps`.
+    pub blocks: Vec<Block>,
+}
+
+/// A run of channels that a vector kernel does at once. Two blocks may overlap, so that the last one is whole.
+#[derive(Debug, Clone)]
+pub struct Block {
+    /// First channel.
+    pub start: usize,
+    /// Channels: 16 or 32.
+    pub width: usize,
+    /// `[pair of taps][channel in vector order][2]`; an odd last tap is paired with a weight of 0.
+    pub pairs: Vec<i16>,
+    /// As in [`Epilogue`], in vector order.
+    pub bias: Vec<i32>,
+    /// As in [`Epilogue`], in vector order.
+    pub scale: Vec<f32>,
+}
+
+/// Channels of a 32-wide block in the order in which unpacking bytes within 128-bit lanes leaves them: four vectors of
+/// eight, each of four channels of the lower and four of the upper half.
+pub fn unpacked_order(width: usize) -> Vec<usize> {
+    if width != 32 {
+        return (0..width).collect();
+    }
+    let vector = |first: usize| (first..first + 4).chain(first + 16..first + 20);
+    (0..4).flat_map(|index| vector(4 * index)).collect()
+}
+
+impl DepthwiseWeights {
+    /// Cuts the channels into blocks of 32, and of 16 at the end.
+    pub fn with_blocks(mut self) -> Self {
+        let mut spans: Vec<(usize, usize)> = (0..self.channels / 32).map(|block| (32 * block, 32)).collect();
+        match self.channels % 32 {
+            0 => {}
+            1..=16 if self.channels >= 16 => spans.push((self.channels - 16, 16)),
+            _ if self.channels >= 32 => spans.push((self.channels - 32, 32)),
+            _ if self.channels > 16 => spans.extend([(0, 16), (self.channels - 16, 16)]),
+            // Fewer than a vector: the missing channels have weights of 0 and are not stored.
+            _ => spans.push((0, 16)),
+        }
+        self.blocks = spans.into_iter().map(|(start, width)| self.block(start, width)).collect();
+        self
+    }
+
+    fn block(&self, start: usize, width: usize) -> Block {
+        let order: Vec<usize> = unpacked_order(width).into_iter().map(|channel| start + channel).collect();
+        let rows: Vec<&[i16]> = self.taps.chunks_exact(self.channels).collect();
+        let weight = |row: Option<&&[i16]>, channel: usize| row.and_then(|row| row.get(channel)).copied().unwrap_or(0);
+        let pairs = rows.chunks(2).flat_map(|pair| {
+            order.iter().flat_map(|&channel| [weight(pair.first(), channel), weight(pair.get(1), channel)])
+        });
+        let pick = |channel: &usize| self.epilogue.scale.get(*channel).copied().unwrap_or(0.0);
+        let bias = |channel: &usize| self.epilogue.bias.get(*channel).copied().unwrap_or(0);
+        Block {
+            start,
+            width,
+            pairs: pairs.collect(),
+            bias: order.iter().map(bias).collect(),
+            scale: order.iter().map(pick).collect(),
+        }
+    }
+
+    /// Bytes held.
+    pub fn bytes(&self) -> usize {
+        2 * (self.taps.len() * 2 + self.epilogue.bias.len() * 8)
+    }
+}

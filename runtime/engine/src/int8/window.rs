@@ -1,0 +1,51 @@
+//! Where a sliding window of a convolution or a pool lies on its input. Sizes are in pixels, `[vertical, horizontal]`.
+
+/// Geometry of a sliding window over one NHWC image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Window {
+    /// Size of the input.
+    pub input: [usize; 2],
+    /// Size of the output.
+    pub output: [usize; 2],
+    /// Taps.
+    pub kernel: [usize; 2],
+    /// Step between two outputs.
+    pub stride: [usize; 2],
+    /// Step between two taps.
+    pub dilation: [usize; 2],
+    /// Rows above and columns left of the input that count as border.
+    pub pad: [usize; 2],
+}
+
+impl Window {
+    /// The row of tap `tap` of output row `output`, unless it is in the border.
+    pub fn row(&self, output: usize, tap: usize) -> Option<usize> {
+        let [stride, _] = self.stride;
+        let ([dilation, _], [pad, _], [rows, _]) = (self.dilation, self.pad, self.input);
+        (output * stride + tap * dilation).checked_sub(pad).filter(|&row| row < rows)
+    }
+
+    /// The column of tap `tap` of output column `output`, unless it is in the border.
+    pub fn column(&self, output: usize, tap: usize) -> Option<usize> {
+        let ([_, stride], [_, dilation]) = (self.stride, self.dilation);
+        let ([_, pad], [_, columns]) = (self.pad, self.input);
+        (output * stride + tap * dilation).checked_sub(pad).filter(|&column| column < columns)
+    }
+
+    /// Taps of one output.
+    pub fn taps(&self) -> usize {
+        let [rows, columns] = self.kernel;
+        rows * columns
+    }
+
+    /// Outputs.
+    pub fn outputs(&self) -> usize {
+        let [rows, columns] = self.output;
+        rows * columns
+    }
+
+    /// Whether every output is made of exactly the input pixel at its own place.
+    pub fn is_pointwise(&self) -> bool {
+        self.kernel == [1, 1] && self.stride == [1, 1] && self.pad == [0, 0] && self.input == self.output
+    }
+}
