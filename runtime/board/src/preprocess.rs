@@ -103,8 +103,8 @@ pub struct Preprocessor {
 
 /// What each of the 256 levels of a channel becomes.
 enum Tables {
-    F32([[f32; 256]; 3]),
-    U8([[u8; 256]; 3]),
+    F32(Box<[[f32; 256]; 3]>),
+    U8(Box<[[u8; 256]; 3]>),
 }
 
 impl Preprocessor {
@@ -125,9 +125,9 @@ impl Preprocessor {
             return Err(size);
         }
         let (tables, tensor) = match spec.element {
-            Element::F32 => (Tables::F32(float_tables(rule)), Tensor::F32(vec![0.0; spec.len()])),
+            Element::F32 => (Tables::F32(Box::new(float_tables(rule))), Tensor::F32(vec![0.0; spec.len()])),
             Element::U8 { scale, zero_point } => {
-                (Tables::U8(quantised_tables(rule, scale, zero_point)), Tensor::U8(vec![0; spec.len()]))
+                (Tables::U8(Box::new(quantised_tables(rule, scale, zero_point))), Tensor::U8(vec![0; spec.len()]))
             }
         };
         Ok(Self {

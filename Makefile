@@ -1,0 +1,38 @@
+# Thin: each target is a command that you could type yourself.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+PYTHON ?= python3
+BIN := target/release/tinysaver
+PAIR := models/imagenet-lite
+PHOTOS := $(PAIR)/build/photos
+
+.PHONY: help build models run test test-rust test-models lint deny
+
+help: ## show this list
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+# One command and one profile for everything, so that tract is compiled once.
+build: ## compile the binary (target/release/tinysaver)
+	cargo build --release --locked --workspace
+
+models: build ## fetch real weights and photos, build the pair, check it against onnxruntime
+	$(PYTHON) models/make.py imagenet-lite --engine $(BIN)
+
+run: models ## classify the demo photos with saver and base
+	$(BIN) run --source $(PHOTOS) --log exits
+
+test: lint test-models test-rust ## everything that must hold: lints, maker, gates, unit and end-to-end tests
+
+lint: ## format, clippy and rustdoc; warnings are errors
+	cargo fmt --all --check
+	cargo clippy --release --locked --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --release --locked --workspace --no-deps --quiet
+
+test-models: models ## the maker's own tests
+	models/.venv/bin/python -m unittest discover -s models/tests
+
+test-rust: models ## unit tests and end-to-end tests of the built binary
+	cargo test --release --locked --workspace
+
+deny: ## licences and sources of all dependencies (needs cargo-deny)
+	cargo deny check licenses bans sources

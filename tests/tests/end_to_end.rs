@@ -1,0 +1,9 @@
+//! The built binary, driven as its users drive it. Needs `make models`.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, missing_docs)]
+
+#[path = "end_to_end/bad_input.rs"]
+mod bad_input;
+#[path = "end_to_end/logs.rs"]
+mod logs;
+#[path = "end_to_end/main_job.rs"]
+mod main_job;
