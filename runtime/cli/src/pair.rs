@@ -105,7 +105,7 @@ pub struct ModelEntry {
     /// Weights and biases, if stated.
     #[serde(default)]
     pub parameters: Option<u64>,
-    /// Id of the [[source]] it was made from.
+    /// Id of the `[[source]]` it was made from.
     #[serde(default)]
     pub source: Option<String>,
 }

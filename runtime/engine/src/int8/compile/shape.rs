@@ -6,8 +6,18 @@ use crate::int8::plan::Size;
 use crate::int8::quant::Quant;
 use crate::int8::steps::{Flatten, Piece, Resize, Step};
 
+/// More parts than any real network joins. Each pending operation holds a copy of the list, so that a hostile file
+/// could otherwise fill the memory with a long list and a long chain behind it.
+const MAX_CONCAT_INPUTS: usize = 3 * 256;
+
+fn check_count(node: Node<'_>) -> Result<(), Unsupported> {
+    let count = node.inputs().len();
+    if count > MAX_CONCAT_INPUTS { Err(node.refuse(format!("it joins {count} inputs"))) } else { Ok(()) }
+}
+
 impl<'a> Compiler<'a> {
     pub(super) fn concat(&mut self, node: Node<'a>) -> Result<Value<'a>, Unsupported> {
+        check_count(node)?;
         let mut parts = Vec::new();
         let mut is_stored = false;
         for index in 0..node.inputs().len() {
@@ -27,6 +37,7 @@ impl<'a> Compiler<'a> {
 
     /// Inputs: scale and zero point of the output, then a triple for each part.
     pub(super) fn qlinear_concat(&mut self, node: Node<'a>) -> Result<Value<'a>, Unsupported> {
+        check_count(node)?;
         let parts = (2..node.inputs().len()).step_by(3).map(|first| self.stored(node, first, first + 1, first + 2));
         let parts: Vec<Operand> = parts.collect::<Result<_, _>>()?;
         let first = *parts.first().ok_or_else(|| node.refuse("it has no input"))?;
