@@ -6,7 +6,7 @@ BIN := target/release/tinysaver
 PAIR := models/imagenet-lite
 PHOTOS := $(PAIR)/build/photos
 
-.PHONY: help build models run test test-rust test-models lint deny
+.PHONY: help build models run test test-rust test-models lint picture deny
 
 help: ## show this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -33,6 +33,10 @@ test-models: models ## the maker's own tests
 
 test-rust: models ## unit tests and end-to-end tests of the built binary
 	cargo test --release --locked --workspace
+
+picture: models ## draw docs/run.svg from a real run
+	set -o pipefail; { echo '$$ tinysaver run --source photos/labelled'; \
+	  $(BIN) run --source $(PHOTOS)/labelled | sed '/^saver confidence/,$$d'; } | $(PYTHON) docs/picture.py > docs/run.svg
 
 deny: ## licences and sources of all dependencies (needs cargo-deny)
 	cargo deny check licenses bans sources
