@@ -141,3 +141,87 @@ fn report_of_nothing() {
     let Finished { code, err, .. } = finish(&["report", "/no/such.jsonl"]).unwrap();
     assert!(code == 1 && err.contains("/no/such.jsonl"), "{code} {err}");
 }
+
+/// A classifier of three classes: the mean of each colour.
+struct Tiny {
+    input: Vec<Dim>,
+    outputs: usize,
+    pool: &'static str,
+}
+
+enum Dim {
+    Fixed(i64),
+    Named(&'static str),
+}
+
+impl Tiny {
+    fn bytes(&self) -> Vec<u8> {
+        use prost::Message;
+        use tract_onnx::pb;
+        use tract_onnx::pb::tensor_shape_proto::{Dimension, dimension::Value};
+        let dims = self.input.iter().map(|dim| {
+            let value = match dim {
+                Dim::Fixed(size) => Value::DimValue(*size),
+                Dim::Named(name) => Value::DimParam((*name).into()),
+            };
+            Dimension { value: Some(value), ..Dimension::default() }
+        });
+        let tensor = |dims: Vec<Dimension>| {
+            let shape = Some(pb::TensorShapeProto { dim: dims });
+            let value = Some(pb::type_proto::Value::TensorType(pb::type_proto::Tensor { elem_type: 1, shape }));
+            Some(pb::TypeProto { value, ..pb::TypeProto::default() })
+        };
+        let port = |name: &str, r#type| pb::ValueInfoProto { name: name.into(), r#type, ..Default::default() };
+        let node = |op: &str, from: &str, to: &str| pb::NodeProto {
+            op_type: op.into(),
+            input: vec![from.into()],
+            output: vec![to.into()],
+            ..Default::default()
+        };
+        let names = ["logits", "pooled"];
+        let graph = pb::GraphProto {
+            node: vec![node(self.pool, "input", "pooled"), node("Flatten", "pooled", "logits")],
+            input: vec![port("input", tensor(dims.collect()))],
+            output: names[..self.outputs].iter().map(|name| port(name, None)).collect(),
+            ..Default::default()
+        };
+        let opset = pb::OperatorSetIdProto { version: 13, ..Default::default() };
+        pb::ModelProto { ir_version: 7, opset_import: vec![opset], graph: Some(graph), ..Default::default() }
+            .encode_to_vec()
+    }
+}
+
+/// `check` with the pair's saver replaced by this model, its hash corrected.
+fn check_tiny(model: &Tiny) -> Finished {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("tiny.onnx");
+    fs::write(&file, model.bytes()).unwrap();
+    let sum = std::process::Command::new("sha256sum").arg(&file).output().unwrap();
+    let sum = String::from_utf8(sum.stdout).unwrap()[..64].to_owned();
+    let pair = pair_with(&folder, Some(&file), None, |text| {
+        let at = text.find("id = \"lite0-160-int8\"").unwrap();
+        let hash = at + text[at..].find("sha256 = \"").unwrap() + "sha256 = \"".len();
+        format!("{}{sum}{}", &text[..hash], &text[hash + 64..])
+    });
+    finish(&["check", "--pair", &pair]).unwrap()
+}
+
+#[test]
+fn models_that_are_no_classifiers_of_this_pair() {
+    use Dim::{Fixed, Named};
+    let pool = "GlobalAveragePool";
+    let square = || vec![Fixed(1), Fixed(3), Fixed(160), Fixed(160)];
+    let open = || vec![Named("batch"), Fixed(3), Named("h"), Named("w")];
+    let cases: [(Tiny, &[&str]); 5] = [
+        (Tiny { input: square(), outputs: 1, pool }, &["3 classes", "1000"]),
+        (Tiny { input: open(), outputs: 1, pool }, &["3 classes"]), // the pair states the size: taken, then refused
+        (Tiny { input: square(), outputs: 2, pool }, &["2 outputs (logits, pooled)"]),
+        (Tiny { input: square(), outputs: 1, pool: "Sorcery" }, &["unsupported operator", "Sorcery"]),
+        (Tiny { input: vec![Fixed(1), Fixed(7)], outputs: 1, pool }, &["input 'input' is float32 [1, 7]"]),
+    ];
+    for (model, parts) in cases {
+        let Finished { code, err, .. } = check_tiny(&model);
+        assert!(code == 2 && parts.iter().all(|part| err.contains(part)), "{parts:?}: {code} {err}");
+        assert!(!err.contains("panicked"), "{err}");
+    }
+}
