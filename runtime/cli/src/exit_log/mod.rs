@@ -14,6 +14,9 @@ use std::path::{Path, PathBuf};
 pub use reader::{ReadCounts, read_logs};
 pub use writer::{LogOptions, LogWriter};
 
+/// A longer line, its newline not counted, is no record of ours: nobody writes it, and who reads it passes it over.
+const MAX_LINE_BYTES: usize = 1 << 20;
+
 const PREFIX: &str = "exits-";
 const SUFFIX: &str = ".jsonl";
 

@@ -8,10 +8,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use tinysaver_core::{RECORD_SCHEMA, Record};
 
-use super::list;
-
-/// A longer line is no record of ours.
-const MAX_LINE_BYTES: usize = 1 << 20;
+use super::{MAX_LINE_BYTES, list};
 
 /// What was found while reading.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]

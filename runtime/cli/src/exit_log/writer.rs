@@ -9,7 +9,7 @@ use std::time::Duration;
 use tinysaver_core::Record;
 
 use super::line_file::{LineError, LineFile, Sink};
-use super::{file_name, list};
+use super::{MAX_LINE_BYTES, file_name, list};
 
 /// While the disk fails, it is tried again this often: a failing SD card can block for long.
 const RETRY_INTERVAL: Duration = Duration::from_secs(1);
@@ -24,7 +24,8 @@ pub struct LogOptions {
     pub folder: PathBuf,
     /// Limit of all `exits-*.jsonl` files in the folder together, those of former runs included.
     pub max_bytes: u64,
-    /// A file that would grow beyond this is closed and another begun.
+    /// A file that would grow beyond this is closed and another begun. Half of `max_bytes` is used where that is less:
+    /// with one file of the whole size, making room would delete all that there is.
     pub max_file_bytes: u64,
     /// A power cut loses at most the records of this long; zero syncs every record.
     pub sync_interval: Duration,
@@ -55,6 +56,8 @@ pub struct LogWriter {
     /// Bytes of our other files when they were last listed.
     other_bytes: u64,
     failing: Option<Failing>,
+    warned_too_long: bool,
+    warned_sync: bool,
     written: u64,
     lost: u64,
 }
@@ -63,7 +66,17 @@ impl LogWriter {
     /// Does not touch the disk; the first [`append`](Self::append) does.
     #[must_use]
     pub fn new(options: LogOptions) -> Self {
-        Self { options, current: None, next_index: 0, other_bytes: 0, failing: None, written: 0, lost: 0 }
+        Self {
+            options,
+            current: None,
+            next_index: 0,
+            other_bytes: 0,
+            failing: None,
+            warned_too_long: false,
+            warned_sync: false,
+            written: 0,
+            lost: 0,
+        }
     }
 
     /// Records that are in the log.
@@ -85,8 +98,12 @@ impl LogWriter {
             self.lost += 1;
             return;
         }
-        match self.append_or_fail(record, now) {
-            Ok(()) => self.succeeded(),
+        match encode(record) {
+            Ok(line) if line.len() > self.max_line_bytes() => self.too_long(line.len()),
+            Ok(line) => match self.append_or_fail(&line, now) {
+                Ok(()) => self.succeeded(),
+                Err(error) => self.failed(&error, now),
+            },
             Err(error) => self.failed(&error, now),
         }
         self.sync_if_due(now);
@@ -127,13 +144,24 @@ impl LogWriter {
         self.lost += 1;
     }
 
-    fn append_or_fail(&mut self, record: &Record, now: Duration) -> io::Result<()> {
-        let mut line = serde_json::to_vec(record)?;
-        line.push(b'\n');
-        match self.append_line(&line, now) {
+    fn max_line_bytes(&self) -> usize {
+        usize::try_from(self.options.max_bytes).unwrap_or(usize::MAX).min(MAX_LINE_BYTES + 1)
+    }
+
+    /// The disk is well: the records that follow must not wait for it.
+    fn too_long(&mut self, bytes: usize) {
+        self.lost += 1;
+        if !std::mem::replace(&mut self.warned_too_long, true) {
+            let limit = self.max_line_bytes();
+            log::warn!("exit log: a record of {bytes} bytes is above the limit of {limit}; such records are lost");
+        }
+    }
+
+    fn append_or_fail(&mut self, line: &[u8], now: Duration) -> io::Result<()> {
+        match self.append_line(line, now) {
             Err(error) if is_full(&error) => {
                 self.delete_oldest()?;
-                self.append_line(&line, now)
+                self.append_line(line, now)
             }
             other => other,
         }
@@ -170,7 +198,7 @@ impl LogWriter {
     }
 
     fn close_if_too_long(&mut self, more_bytes: u64) {
-        let limit = self.options.max_file_bytes.min(self.options.max_bytes);
+        let limit = self.options.max_file_bytes.min(self.options.max_bytes / 2);
         let bytes = self.current.as_ref().map_or(0, |current| current.file.bytes);
         if bytes > 0 && bytes.saturating_add(more_bytes) > limit {
             self.sync();
@@ -178,8 +206,10 @@ impl LogWriter {
         }
     }
 
-    /// Closes a file that failed. One without a line is removed: its only content would be a torn one, or nothing.
+    /// Closes a file that failed. One without a line is removed: its only content would be a torn one, or nothing. The
+    /// lines of another are still owed to the disk.
     fn close_for_good(&mut self) {
+        self.sync();
         if let Some(current) = self.current.take()
             && current.file.bytes == 0
             && let Err(error) = fs::remove_file(&current.path)
@@ -218,9 +248,6 @@ impl LogWriter {
     fn make_room(&mut self, more_bytes: u64) -> io::Result<()> {
         let Some(current) = &self.current else { return Ok(()) };
         let wanted = current.file.bytes.saturating_add(more_bytes);
-        if wanted > self.options.max_bytes {
-            return Err(io::Error::other("one record is larger than the whole log may be"));
-        }
         if self.other_bytes.saturating_add(wanted) <= self.options.max_bytes {
             return Ok(());
         }
@@ -254,12 +281,23 @@ impl LogWriter {
         if current.unsynced_since.take().is_none() {
             return;
         }
-        if let Err(error) = current.file.sink.sync() {
+        match current.file.sink.sync() {
+            Ok(()) => self.warned_sync = false,
             // What the kernel could not write it forgets: syncing this file again would say that all is well.
-            log::warn!("exit log: cannot sync {}: {error}; going on in a new file", current.path.display());
-            self.current = None;
+            Err(error) => {
+                if !std::mem::replace(&mut self.warned_sync, true) {
+                    log::warn!("exit log: cannot sync {}: {error}; going on in new files", current.path.display());
+                }
+                self.current = None;
+            }
         }
     }
+}
+
+fn encode(record: &Record) -> io::Result<Vec<u8>> {
+    let mut line = serde_json::to_vec(record)?;
+    line.push(b'\n');
+    Ok(line)
 }
 
 fn delete(path: &std::path::Path) -> io::Result<()> {

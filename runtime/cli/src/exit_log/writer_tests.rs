@@ -84,6 +84,27 @@ fn a_record_above_the_whole_limit_is_lost_not_written() {
 }
 
 #[test]
+fn a_file_limit_of_the_whole_size_still_keeps_half_of_the_log() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut log = writer(folder.path(), 20 * line_bytes(), 20 * line_bytes());
+    for sequence in 0..200 {
+        log.append(&sample(sequence), Duration::ZERO);
+        let kept = sequences(folder.path()).len() as u64;
+        assert!(kept >= 9.min(sequence + 1), "{kept} kept after {sequence}");
+    }
+}
+
+#[test]
+fn a_record_that_is_too_long_costs_no_other() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut log = writer(folder.path(), 1 << 30, 1 << 30);
+    log.append(&Record { source: "x".repeat(1 << 20), ..sample(0) }, Duration::ZERO);
+    log.append(&sample(1), Duration::ZERO);
+    assert_eq!((log.written(), log.lost()), (1, 1));
+    assert_eq!(sequences(folder.path()), [1]);
+}
+
+#[test]
 fn a_bad_folder_is_tried_once_a_second_until_it_works() {
     let folder = tempfile::tempdir().unwrap();
     let blocker = folder.path().join("log");
