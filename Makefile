@@ -16,7 +16,7 @@ build: ## compile the binary (target/release/tinysaver)
 	cargo build --release --locked --workspace
 
 models: build ## fetch real weights and photos, build the pair, check it against onnxruntime
-	$(PYTHON) models/make.py imagenet-lite --engine $(BIN)
+	$(PYTHON) models/make.py imagenet-lite
 
 run: models ## classify the demo photos with saver and base
 	$(BIN) run --source $(PHOTOS) --log exits
@@ -28,7 +28,8 @@ lint: ## format, clippy and rustdoc; warnings are errors
 	cargo clippy --release --locked --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --release --locked --workspace --no-deps --quiet
 
-test-models: models ## the maker's own tests
+test-models: models ## the maker's own tests; this binary against onnxruntime once more
+	$(PYTHON) models/make.py imagenet-lite --engine $(BIN)
 	models/.venv/bin/python -m unittest discover -s models/tests
 
 test-rust: models ## unit tests and end-to-end tests of the built binary

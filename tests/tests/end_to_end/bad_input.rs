@@ -140,6 +140,8 @@ fn model_files_that_are_none() {
 fn report_of_nothing() {
     let Finished { code, err, .. } = finish(&["report", "/no/such.jsonl"]).unwrap();
     assert!(code == 1 && err.contains("/no/such.jsonl"), "{code} {err}");
+    let Finished { code, err, .. } = finish(&["report", "Cargo.toml"]).unwrap();
+    assert!(code == 1 && err.contains("no record of a known schema"), "{code} {err}");
 }
 
 /// A classifier of three classes: the mean of each colour.

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::io::Write;
 use std::path::PathBuf;
 
+use anyhow::bail;
 use serde_json::json;
 use tinysaver_core::{Record, Summary};
 
@@ -52,6 +53,10 @@ pub fn execute(args: &ReportArgs, out: &mut dyn Write) -> anyhow::Result<()> {
         summary.add(&record);
         span.add(&record);
     })?;
+    let skipped = counts.torn + counts.malformed + counts.unknown_schema;
+    if counts.records == 0 && skipped > 0 {
+        bail!("no record of a known schema in {skipped} lines: these are no exit logs of this program's version");
+    }
     let report = summary.report();
     if args.json {
         let object = json!({

@@ -78,7 +78,7 @@ enum Bias<'a> {
     /// In steps of input scale times weight scale.
     Steps(Constant<'a>),
     /// In real numbers.
-    Real(Vec<f32>),
+    Real(Rc<[f32]>),
 }
 
 /// A convolution or a fully connected layer whose output is not quantised yet.
@@ -100,7 +100,7 @@ impl<'a> Layer<'a> {
     pub fn with_bias(&self, bias: Vec<f32>) -> Option<Self> {
         let fits = matches!(self.bias, Bias::Absent) && (bias.len() == self.rows.len() || bias.len() == 1);
         let bias = if bias.len() == 1 { bias.repeat(self.rows.len()) } else { bias };
-        fits.then(|| Self { bias: Bias::Real(bias), ..self.clone() })
+        fits.then(|| Self { bias: Bias::Real(bias.into()), ..self.clone() })
     }
 
     /// Bias of each channel in steps of input scale times weight scale.
@@ -174,7 +174,7 @@ impl<'a> Compiler<'a> {
         }
         let refuse = |why: String| node.refuse(why);
         match self.value(node, index)? {
-            Value::Constant(constant) => Ok(Bias::Real(constant.floats().map_err(refuse)?.into_owned())),
+            Value::Constant(constant) => Ok(Bias::Real(constant.floats().map_err(refuse)?.into_owned().into())),
             Value::Weights(bias) => {
                 let wanted = |channel: usize| {
                     let scale = weights.scales.get(channel).or(weights.scales.first()).copied().unwrap_or(0.0);

@@ -73,7 +73,8 @@ enum Operation<'a> {
     Multiply(Operand, Operand),
     AveragePool(pool::Average),
     GlobalAverage(Operand),
-    Concat(Vec<Operand>),
+    /// Shared, like a layer's weights and bias: every fused clip holds a copy of its operation.
+    Concat(Rc<[Operand]>),
     Function(Operand, arithmetic::Function),
 }
 

@@ -6,18 +6,8 @@ use crate::int8::plan::Size;
 use crate::int8::quant::Quant;
 use crate::int8::steps::{Flatten, Piece, Resize, Step};
 
-/// More parts than any real network joins. Each pending operation holds a copy of the list, so that a hostile file
-/// could otherwise fill the memory with a long list and a long chain behind it.
-const MAX_CONCAT_INPUTS: usize = 3 * 256;
-
-fn check_count(node: Node<'_>) -> Result<(), Unsupported> {
-    let count = node.inputs().len();
-    if count > MAX_CONCAT_INPUTS { Err(node.refuse(format!("it joins {count} inputs"))) } else { Ok(()) }
-}
-
 impl<'a> Compiler<'a> {
     pub(super) fn concat(&mut self, node: Node<'a>) -> Result<Value<'a>, Unsupported> {
-        check_count(node)?;
         let mut parts = Vec::new();
         let mut is_stored = false;
         for index in 0..node.inputs().len() {
@@ -29,21 +19,20 @@ impl<'a> Compiler<'a> {
         self.check_concat(node, first, &parts)?;
         let alike = parts.iter().all(|part| part.quant == first.quant);
         match (is_stored, alike) {
-            (true, true) => self.emit_stored(node, Operation::Concat(parts), first.quant),
+            (true, true) => self.emit_stored(node, Operation::Concat(parts.into()), first.quant),
             (true, false) => Err(node.refuse("it joins numbers of different scales")),
-            (false, _) => Ok(Operation::Concat(parts).into()),
+            (false, _) => Ok(Operation::Concat(parts.into()).into()),
         }
     }
 
     /// Inputs: scale and zero point of the output, then a triple for each part.
     pub(super) fn qlinear_concat(&mut self, node: Node<'a>) -> Result<Value<'a>, Unsupported> {
-        check_count(node)?;
         let parts = (2..node.inputs().len()).step_by(3).map(|first| self.stored(node, first, first + 1, first + 2));
         let parts: Vec<Operand> = parts.collect::<Result<_, _>>()?;
         let first = *parts.first().ok_or_else(|| node.refuse("it has no input"))?;
         self.check_concat(node, first, &parts)?;
         let quant = self.quant(node, 0, 1, first.quant.signed)?;
-        self.emit_stored(node, Operation::Concat(parts), quant)
+        self.emit_stored(node, Operation::Concat(parts.into()), quant)
     }
 
     fn check_concat(&self, node: Node<'a>, first: Operand, parts: &[Operand]) -> Result<(), Unsupported> {
