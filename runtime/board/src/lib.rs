@@ -5,10 +5,12 @@
 
 mod decode;
 mod files;
+mod frame;
 mod pattern;
 mod preprocess;
 
 pub use decode::{DecodeError, DecodeLimits, Picture, decode};
 pub use files::{PictureFiles, SourceError};
+pub use frame::{Colour, FrameError, FrameView, Matrix, PixelFormat, Plane, Range};
 pub use pattern::{TestPattern, TestPatternError};
 pub use preprocess::{ChannelOrder, Filter, Preprocess, PreprocessError, Preprocessor, Tensor};
