@@ -8,6 +8,7 @@ mod failure;
 mod frames;
 mod interrupt;
 mod pair;
+mod report_page;
 mod summary_text;
 mod truth;
 
