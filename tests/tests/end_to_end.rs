@@ -7,3 +7,5 @@ mod bad_input;
 mod logs;
 #[path = "end_to_end/main_job.rs"]
 mod main_job;
+#[path = "end_to_end/onnx.rs"]
+mod onnx;

@@ -3,12 +3,15 @@
 use std::fs;
 use std::io::Cursor;
 use std::path::Path;
+use std::process::Command;
 
 use image::{DynamicImage, ImageFormat, RgbImage};
+use serde_json::Value;
 use tempfile::TempDir;
 use tinysaver_tests::{Finished, finish, root};
 
 use crate::main_job::run_json;
+use crate::onnx::{Dim, Model, Node};
 
 /// The exit code is 2 and the message holds every part.
 fn refused(arguments: &[&str], parts: &[&str]) {
@@ -59,6 +62,37 @@ fn pictures_of_every_kind_are_answered_or_dropped_with_a_reason() {
     assert_eq!(summary["dropped"], 3);
     let (records, _) = run_json(&["--source", folder.path().to_str().unwrap(), "--max-pixels", "1000000"]);
     assert_eq!(records[6]["reason"], "too_large");
+}
+
+/// Runs Pillow of the models' environment, which writes what the `image` crate cannot.
+fn pillow(script: &str, photo: &Path) {
+    let python = root().join("models/.venv/bin/python");
+    let lion = root().join("models/imagenet-lite/build/photos/known/lion.jpg");
+    let status = Command::new(python).args(["-c", script]).arg(lion).arg(photo).status().unwrap();
+    assert!(status.success(), "{script}");
+}
+
+#[test]
+fn a_cmyk_photo_and_a_turned_one_are_what_they_show() {
+    let folder = tempfile::tempdir().unwrap();
+    let open = "import sys; from PIL import Image; photo = Image.open(sys.argv[1]).convert('RGB'); ";
+    let turn = "photo = photo.transpose(Image.Transpose.ROTATE_90); ";
+    let tag = "exif = Image.Exif(); exif[0x0112] = 6; photo.save(sys.argv[2], quality=95, exif=exif)";
+    for (name, rest) in [
+        ("a_rgb.jpg", "photo.save(sys.argv[2], quality=95)".to_owned()),
+        ("b_cmyk.jpg", "photo.convert('CMYK').save(sys.argv[2], quality=95)".to_owned()),
+        ("c_turned.jpg", format!("{turn}{tag}")),
+        ("d_lying.jpg", format!("{turn}photo.save(sys.argv[2], quality=95)")),
+    ] {
+        pillow(&format!("{open}{rest}"), &folder.path().join(name));
+    }
+    let (records, _) = run_json(&["--source", folder.path().to_str().unwrap()]);
+    let off =
+        |record: &Value| (record["confidence"].as_f64().unwrap() - records[0]["confidence"].as_f64().unwrap()).abs();
+    for record in &records[..3] {
+        assert!(record["label"] == "lion" && off(record) < 0.05, "{record}");
+    }
+    assert!(off(&records[3]) > 0.05, "without its tag the photo lies on its side");
 }
 
 #[test]
@@ -144,61 +178,12 @@ fn report_of_nothing() {
     assert!(code == 1 && err.contains("no record of a known schema"), "{code} {err}");
 }
 
-/// A classifier of three classes: the mean of each colour.
-struct Tiny {
-    input: Vec<Dim>,
-    outputs: usize,
-    pool: &'static str,
-}
-
-enum Dim {
-    Fixed(i64),
-    Named(&'static str),
-}
-
-impl Tiny {
-    fn bytes(&self) -> Vec<u8> {
-        use prost::Message;
-        use tract_onnx::pb;
-        use tract_onnx::pb::tensor_shape_proto::{Dimension, dimension::Value};
-        let dims = self.input.iter().map(|dim| {
-            let value = match dim {
-                Dim::Fixed(size) => Value::DimValue(*size),
-                Dim::Named(name) => Value::DimParam((*name).into()),
-            };
-            Dimension { value: Some(value), ..Dimension::default() }
-        });
-        let tensor = |dims: Vec<Dimension>| {
-            let shape = Some(pb::TensorShapeProto { dim: dims });
-            let value = Some(pb::type_proto::Value::TensorType(pb::type_proto::Tensor { elem_type: 1, shape }));
-            Some(pb::TypeProto { value, ..pb::TypeProto::default() })
-        };
-        let port = |name: &str, r#type| pb::ValueInfoProto { name: name.into(), r#type, ..Default::default() };
-        let node = |op: &str, from: &str, to: &str| pb::NodeProto {
-            op_type: op.into(),
-            input: vec![from.into()],
-            output: vec![to.into()],
-            ..Default::default()
-        };
-        let names = ["logits", "pooled"];
-        let graph = pb::GraphProto {
-            node: vec![node(self.pool, "input", "pooled"), node("Flatten", "pooled", "logits")],
-            input: vec![port("input", tensor(dims.collect()))],
-            output: names[..self.outputs].iter().map(|name| port(name, None)).collect(),
-            ..Default::default()
-        };
-        let opset = pb::OperatorSetIdProto { version: 13, ..Default::default() };
-        pb::ModelProto { ir_version: 7, opset_import: vec![opset], graph: Some(graph), ..Default::default() }
-            .encode_to_vec()
-    }
-}
-
 /// `check` with the pair's saver replaced by this model, its hash corrected.
-fn check_tiny(model: &Tiny) -> Finished {
+fn check_with_saver(model: &Model) -> Finished {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("tiny.onnx");
     fs::write(&file, model.bytes()).unwrap();
-    let sum = std::process::Command::new("sha256sum").arg(&file).output().unwrap();
+    let sum = Command::new("sha256sum").arg(&file).output().unwrap();
     let sum = String::from_utf8(sum.stdout).unwrap()[..64].to_owned();
     let pair = pair_with(&folder, Some(&file), None, |text| {
         let at = text.find("id = \"lite0-160-int8\"").unwrap();
@@ -208,21 +193,28 @@ fn check_tiny(model: &Tiny) -> Finished {
     finish(&["check", "--pair", &pair]).unwrap()
 }
 
+/// A classifier of three classes: the mean of each colour.
+fn mean_of_each_colour(input: Vec<Dim>, pool: &'static str, outputs: &[&'static str]) -> Model {
+    let nodes = vec![Node::new(pool, &["input"], "pooled"), Node::new("Flatten", &["pooled"], "logits")];
+    Model { input, nodes, weights: Vec::new(), outputs: outputs.to_vec() }
+}
+
 #[test]
 fn models_that_are_no_classifiers_of_this_pair() {
     use Dim::{Fixed, Named};
     let pool = "GlobalAveragePool";
     let square = || vec![Fixed(1), Fixed(3), Fixed(160), Fixed(160)];
     let open = || vec![Named("batch"), Fixed(3), Named("h"), Named("w")];
-    let cases: [(Tiny, &[&str]); 5] = [
-        (Tiny { input: square(), outputs: 1, pool }, &["3 classes", "1000"]),
-        (Tiny { input: open(), outputs: 1, pool }, &["3 classes"]), // the pair states the size: taken, then refused
-        (Tiny { input: square(), outputs: 2, pool }, &["2 outputs (logits, pooled)"]),
-        (Tiny { input: square(), outputs: 1, pool: "Sorcery" }, &["unsupported operator", "Sorcery"]),
-        (Tiny { input: vec![Fixed(1), Fixed(7)], outputs: 1, pool }, &["input 'input' is float32 [1, 7]"]),
+    let cases: [(Model, &[&str]); 5] = [
+        (mean_of_each_colour(square(), pool, &["logits"]), &["3 classes", "1000"]),
+        // The pair states the size: taken, then refused.
+        (mean_of_each_colour(open(), pool, &["logits"]), &["3 classes"]),
+        (mean_of_each_colour(square(), pool, &["logits", "pooled"]), &["2 outputs (logits, pooled)"]),
+        (mean_of_each_colour(square(), "Sorcery", &["logits"]), &["unsupported operator", "Sorcery"]),
+        (mean_of_each_colour(vec![Fixed(1), Fixed(7)], pool, &["logits"]), &["input 'input' is float32 [1, 7]"]),
     ];
     for (model, parts) in cases {
-        let Finished { code, err, .. } = check_tiny(&model);
+        let Finished { code, err, .. } = check_with_saver(&model);
         assert!(code == 2 && parts.iter().all(|part| err.contains(part)), "{parts:?}: {code} {err}");
         assert!(!err.contains("panicked"), "{err}");
     }

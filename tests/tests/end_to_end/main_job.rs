@@ -94,3 +94,13 @@ fn check_and_inspect_say_what_would_run() {
         assert_eq!(report["macs"], 385_187_552, "convolutions and matrix products, as published");
     }
 }
+
+#[test]
+fn operations_are_counted_as_published() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("mobilenet_v2.onnx");
+    std::fs::write(&file, crate::onnx::mobilenet_v2().bytes()).unwrap();
+    let report: Value =
+        serde_json::from_str(&finish(&["model", "inspect", "--json", file.to_str().unwrap()]).unwrap().out).unwrap();
+    assert_eq!(report["macs"], 300_774_272, "300.8 M");
+}
