@@ -33,7 +33,7 @@ static ALLOCATOR: Counting = Counting;
 fn an_inference_allocates_nothing() {
     let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data");
     for name in ["mobile_qdq_u8", "mixed_qop_u8", "gated_qdq_s8"] {
-        for choice in [KernelChoice::Scalar, KernelChoice::Fastest] {
+        for choice in KernelChoice::runnable() {
             let mut engine = Int8Engine::load(&data.join(format!("{name}.onnx")), None, choice).unwrap();
             let picture = vec![100; engine.input().len()];
             let mut logits = vec![0.0; engine.classes()];

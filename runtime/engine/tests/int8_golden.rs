@@ -48,7 +48,7 @@ fn every_model_answers_as_onnxruntime() {
     let models = models();
     assert!(models.len() >= 11);
     for name in models {
-        for choice in [KernelChoice::Scalar, KernelChoice::Fastest] {
+        for choice in KernelChoice::runnable() {
             check(&name, steps_allowed(&name), choice);
         }
     }
@@ -118,6 +118,7 @@ fn the_best_backend_is_taken_and_said_why() {
 #[test]
 fn kernels_are_chosen_by_name() {
     assert_eq!("avx2".parse(), Ok(KernelChoice::Avx2));
+    assert_eq!("avx512vnni".parse(), Ok(KernelChoice::Avx512Vnni));
     assert_eq!("auto".parse(), Ok(KernelChoice::Fastest));
     assert!("fast".parse::<KernelChoice>().unwrap_err().contains("scalar"));
 }

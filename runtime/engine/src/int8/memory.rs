@@ -52,13 +52,33 @@ pub fn lay_out(tensors: &[(usize, Lifetime)]) -> (Vec<Range<usize>>, usize) {
     (regions, total)
 }
 
+/// How much of each scratch buffer a step wants.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Scratch {
+    /// Rows of a matrix product in pairs.
+    pub rows: usize,
+    /// Parts of images with a border, or rows of a matrix product of bytes.
+    pub bytes: usize,
+    /// Sums over pixels.
+    pub sums: usize,
+}
+
+impl Scratch {
+    /// Enough for either of two steps.
+    pub fn most(self, other: Self) -> Self {
+        Self { rows: self.rows.max(other.rows), bytes: self.bytes.max(other.bytes), sums: self.sums.max(other.sums) }
+    }
+}
+
 /// The buffers that inferences write; allocated once.
 #[derive(Debug)]
 pub struct Memory {
     /// All tensors.
     pub arena: Vec<u8>,
-    /// Rows of a matrix product.
+    /// Rows of a matrix product in pairs.
     pub rows: Vec<i16>,
+    /// Parts of images with a border, or rows of a matrix product of bytes.
+    pub bytes: Vec<u8>,
     /// Sums over pixels, one a channel.
     pub sums: Vec<i32>,
 }

@@ -17,9 +17,15 @@
 //! * sigmoid and tanh: ONNX Runtime approximates them;
 //! * global average pools: ONNX Runtime on ARM uses fixed point.
 //!
-//! **Memory.** Tensors are NHWC and lie in one arena, laid out at load by how long each is needed ([`memory`]). Dense
-//! convolutions gather a block of output pixels as rows of i16 and multiply them with packed weights; pointwise ones
-//! only widen. Depthwise ones read the image in place. An inference allocates nothing.
+//! **Memory.** Tensors are NHWC and lie in one arena, laid out at load by how long each is needed ([`memory`]). An
+//! inference allocates nothing.
+//!
+//! **Dense convolutions** are matrix products in one of two forms ([`weights`]). The *dot* form multiplies bytes where
+//! they lie: an output pixel's row is one run of bytes for each row of the window, so pointwise convolutions and fully
+//! connected layers read the input itself, and windows a band of it that was copied with the border around it. Only
+//! grouped and horizontally dilated ones gather. Weights are i8. The *pair* form gathers rows of i16 and serves kernels
+//! without dot products, and weights which less their zero point do not fit i8. Depthwise convolutions read the image in
+//! place.
 //!
 //! **Kernels** ([`kernels`]) are chosen once, by what the processor has. The scalar set is the definition; all others
 //! give the same bits, which property tests hold them to. They are the only unsafe code of the crate.
@@ -79,8 +85,7 @@ impl Int8Engine {
         pixels: Option<(usize, usize)>,
         choice: KernelChoice,
     ) -> Result<Self, LoadError> {
-        let kernels =
-            Kernels::choose(choice).map_err(|detail| LoadError::Kernels { path: file.path.clone(), detail })?;
+        let kernels = choice.find().map_err(|detail| LoadError::Kernels { path: file.path.clone(), detail })?;
         let mut input = tract::image_input(file, pixels)?;
         let refuse = |reason: Unsupported| LoadError::Int8 { path: file.path.clone(), reason };
         let plan = compile::compile(file, (input.height, input.width), kernels).map_err(refuse)?;

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use super::graph::elements;
 use super::kernels::Kernels;
-use super::memory::{Lifetime, Memory, TensorId, lay_out};
+use super::memory::{Lifetime, Memory, Scratch, TensorId, lay_out};
 use super::quant::Quant;
 use super::steps::Step;
 use crate::error::InferError;
@@ -109,9 +109,13 @@ impl Plan {
 
     /// The buffers that inferences need.
     pub fn memory(&self) -> Memory {
-        let scratch = self.steps.iter().map(Step::scratch);
-        let (rows, sums) = scratch.fold((0, 0), |most, step| (most.0.max(step.0), most.1.max(step.1)));
-        Memory { arena: vec![0; self.arena_bytes], rows: vec![0; rows], sums: vec![0; sums] }
+        let scratch = self.steps.iter().map(Step::scratch).fold(Scratch::default(), Scratch::most);
+        Memory {
+            arena: vec![0; self.arena_bytes],
+            rows: vec![0; scratch.rows],
+            bytes: vec![0; scratch.bytes],
+            sums: vec![0; scratch.sums],
+        }
     }
 
     /// Bytes of all tensors together.

@@ -70,6 +70,62 @@ impl Epilogue {
     }
 }
 
+/// How a set of kernels wants the weights of products of bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DotPacking {
+    /// Output channels of a panel.
+    pub panel: usize,
+    /// Bytes of one channel that lie together: what one instruction adds up, 4 or 8.
+    pub group: usize,
+    /// Taken from every input byte before it is multiplied: 0 for unsigned by signed products, 128 for signed ones.
+    pub offset: i32,
+}
+
+/// Weights of a product of bytes: all fit i8 without their zero points.
+#[derive(Debug, Clone)]
+pub struct DotWeights {
+    /// How they are packed.
+    pub packing: DotPacking,
+    /// Runs of bytes that a row of the input is made of: rows of the window.
+    pub runs: usize,
+    /// Bytes of a run as they are read: whole groups. What is too much has weights of 0.
+    pub run: usize,
+    /// Output channels.
+    pub channels: usize,
+    /// `[panel][run][group of the run][channel of the panel][byte of the group]`.
+    pub panels: Vec<i8>,
+    /// What follows the sums; it makes up for `packing.offset`. Padded to whole panels.
+    pub epilogue: Epilogue,
+}
+
+impl DotWeights {
+    /// Packs rows of weights, one an output channel, each of `runs` runs of equal length; `None` where one does not fit
+    /// i8. The epilogue is one for unsigned inputs.
+    pub fn new(rows: &[Vec<i16>], runs: usize, packing: DotPacking, mut epilogue: Epilogue) -> Option<Self> {
+        let DotPacking { panel, group, offset } = packing;
+        let length = rows.iter().map(Vec::len).max().unwrap_or(0) / runs.max(1);
+        let (run, channels) = (length.next_multiple_of(group.max(1)), rows.len());
+        let padded = channels.next_multiple_of(panel.max(1));
+        let mut panels = vec![0i8; padded * runs * run];
+        for (channel, row) in rows.iter().enumerate() {
+            let first = channel / panel * panel * runs * run + channel % panel * group;
+            for (index, weights) in row.chunks(length.max(1)).enumerate() {
+                for (at, &weight) in weights.iter().enumerate() {
+                    let place = index * run + at;
+                    let slot = panels.get_mut(first + place / group * panel * group + place % group)?;
+                    *slot = i8::try_from(weight).ok()?;
+                }
+            }
+        }
+        for (bias, row) in epilogue.bias.iter_mut().zip(rows) {
+            let sum = row.iter().fold(0i32, |sum, &weight| sum.wrapping_add(i32::from(weight)));
+            *bias = bias.wrapping_add(offset.wrapping_mul(sum));
+        }
+        epilogue.pad_to(padded);
+        Some(Self { packing, runs, run, channels, panels, epilogue })
+    }
+}
+
 /// Weights of a depthwise convolution.
 #[derive(Debug, Clone)]
 pub struct DepthwiseWeights {

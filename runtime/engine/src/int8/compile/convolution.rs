@@ -4,11 +4,12 @@ use std::rc::Rc;
 
 use super::{Compiler, Operand, Operation, Pending, Value};
 use crate::int8::graph::{Constant, Node, Unsupported, element};
+use crate::int8::kernels::DotKernels;
 use crate::int8::memory::TensorId;
 use crate::int8::plan::Size;
 use crate::int8::quant::Quant;
-use crate::int8::steps::{Convolution, DepthwiseStep, Step};
-use crate::int8::weights::{DepthwiseWeights, Epilogue, PANEL, Packed};
+use crate::int8::steps::{Convolution, DepthwiseStep, DotConvolution, Step};
+use crate::int8::weights::{DepthwiseWeights, DotPacking, DotWeights, Epilogue, PANEL, Packed};
 use crate::int8::window::Window;
 
 /// Longest sum that cannot leave i32: 255 * 255 a product.
@@ -119,6 +120,28 @@ impl<'a> Layer<'a> {
             }
         };
         if steps.len() == wanted { Ok(steps) } else { Err(format!("{} biases for {wanted} channels", steps.len())) }
+    }
+
+    /// The rows of weights of each group, and its part of an epilogue.
+    fn groups_with(&self, epilogue: &Epilogue) -> impl Iterator<Item = (&[Vec<i16>], Epilogue)> {
+        let per_group = (self.rows.len() / self.groups.max(1)).max(1);
+        let constants = epilogue.bias.chunks(per_group).zip(epilogue.scale.chunks(per_group));
+        let groups = self.rows.chunks(per_group).zip(constants);
+        groups.map(|(rows, (bias, scale))| (rows, Epilogue::new(bias.to_vec(), scale.to_vec(), epilogue.bounds)))
+    }
+
+    /// Most bytes that a row of weights takes in either form.
+    fn row_bytes(&self, dot: Option<DotKernels>) -> usize {
+        let [runs, _] = self.window.kernel;
+        let depth = self.rows.first().map_or(0, Vec::len);
+        let dot = dot.map_or(0, |dot| (depth / runs.max(1)).next_multiple_of(dot.packing.group) * runs);
+        dot.max(2 * depth.next_multiple_of(2))
+    }
+
+    /// Weights for products of bytes; `None` where one does not fit i8.
+    fn dot_weights(&self, packing: DotPacking, epilogue: &Epilogue) -> Option<Vec<DotWeights>> {
+        let [runs, _] = self.window.kernel;
+        self.groups_with(epilogue).map(|(rows, epilogue)| DotWeights::new(rows, runs, packing, epilogue)).collect()
     }
 
     /// The epilogue: what the input's zero point adds to every sum is the same for all pixels and goes to the bias.
@@ -357,21 +380,15 @@ impl<'a> Compiler<'a> {
         output: TensorId,
     ) -> Result<Step, Unsupported> {
         let per_group = layer.rows.len() / layer.groups;
-        let depth = layer.rows.first().map_or(0, Vec::len).next_multiple_of(2);
         let panels = per_group.next_multiple_of(PANEL).saturating_mul(layer.groups);
-        self.charge_weights(node, panels.saturating_mul(2 * depth + 8))?;
-        let constants = epilogue.bias.chunks(per_group).zip(epilogue.scale.chunks(per_group));
-        let groups = layer.rows.chunks(per_group).zip(constants).map(|(rows, (bias, scale))| {
-            let epilogue = Epilogue::new(bias.to_vec(), scale.to_vec(), epilogue.bounds);
-            Packed::new(rows, epilogue)
-        });
-        Ok(Step::Convolution(Convolution {
-            input: layer.input.tensor,
-            output,
-            window: layer.window,
-            channels: self.size(layer.input).channels,
-            border: layer.input.quant.zero_point as u8,
-            groups: groups.collect(),
-        }))
+        self.charge_weights(node, panels.saturating_mul(layer.row_bytes(self.kernels.dot) + 8))?;
+        let (input, window) = (layer.input.tensor, layer.window);
+        let (channels, border) = (self.size(layer.input).channels, layer.input.quant.zero_point as u8);
+        if let Some(groups) = self.kernels.dot.and_then(|dot| layer.dot_weights(dot.packing, epilogue)) {
+            let step = DotConvolution::new((input, output), window, channels, border, groups);
+            return Ok(Step::DotConvolution(step));
+        }
+        let groups = layer.groups_with(epilogue).map(|(rows, epilogue)| Packed::new(rows, epilogue)).collect();
+        Ok(Step::Convolution(Convolution { input, output, window, channels, border, groups }))
     }
 }

@@ -2,58 +2,19 @@
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+mod choice;
 mod scalar;
 #[cfg(test)]
 mod tests;
 
-use std::str::FromStr;
-
 use super::quant::Bounds;
-use super::weights::{DepthwiseWeights, Packed};
+use super::weights::{DepthwiseWeights, DotPacking, DotWeights, Packed};
 use super::window::Window;
+pub use choice::{KERNEL_VARIABLE, KernelChoice};
 
-/// The environment variable that forces a set of kernels.
-pub const KERNEL_VARIABLE: &str = "TINYSAVER_KERNEL";
-
-/// Which kernels are to run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum KernelChoice {
-    /// The fastest that this processor has.
-    #[default]
-    Fastest,
-    /// Portable Rust: the definition.
-    Scalar,
-    /// x86-64 with AVX2 and FMA.
-    Avx2,
-}
-
-impl FromStr for KernelChoice {
-    type Err = String;
-
-    fn from_str(name: &str) -> Result<Self, String> {
-        match name {
-            "" | "auto" => Ok(Self::Fastest),
-            "scalar" => Ok(Self::Scalar),
-            "avx2" => Ok(Self::Avx2),
-            other => Err(format!("there are no kernels '{other}'; choose auto, scalar or avx2")),
-        }
-    }
-}
-
-impl KernelChoice {
-    /// As the environment variable `TINYSAVER_KERNEL` says; the fastest where it is not set.
-    ///
-    /// # Errors
-    /// A name that stands for nothing.
-    pub fn from_environment() -> Result<Self, String> {
-        match std::env::var(KERNEL_VARIABLE) {
-            Ok(name) => name.parse().map_err(|error| format!("{KERNEL_VARIABLE}: {error}")),
-            Err(_) => Ok(Self::Fastest),
-        }
-    }
-}
-
-/// A matrix product with its epilogue: `pixels` rows of `weights.depth` numbers against all output channels.
+/// A matrix product in pairs of i16 with its epilogue: `pixels` rows of `weights.depth` numbers against all output channels.
 pub struct Gemm<'a> {
     /// `[pixels][depth]`.
     pub rows: &'a [i16],
@@ -74,6 +35,62 @@ impl Gemm<'_> {
         weights.depth.is_multiple_of(2)
             && self.rows.len() >= self.pixels.saturating_mul(weights.depth)
             && weights.panels.len() >= padded.saturating_mul(weights.depth)
+            && weights.epilogue.bias.len() >= padded
+            && weights.epilogue.scale.len() >= padded
+            && output.len() >= last.saturating_add(weights.channels)
+    }
+}
+
+/// A matrix product of bytes with its epilogue. What is multiplied is read where it lies: every output pixel's row of
+/// bytes is `weights.runs` runs of an NHWC image, each `run_pitch` bytes after the one before.
+#[derive(Debug)]
+pub struct DotGemm<'a> {
+    /// Pixel `p` begins at `p / columns * row_pitch + p % columns * pixel_pitch`. Runs are read in whole groups, so that
+    /// after the last one as much has to lie as is lacking to a whole group.
+    pub input: &'a [u8],
+    /// Output pixels of an output row; all of them where there is no second row.
+    pub columns: usize,
+    /// Bytes from one output row's input to the next.
+    pub row_pitch: usize,
+    /// Bytes from one output pixel's input to the next.
+    pub pixel_pitch: usize,
+    /// Bytes from one run to the next.
+    pub run_pitch: usize,
+    /// Output pixels.
+    pub pixels: usize,
+    /// The other side.
+    pub weights: &'a DotWeights,
+    /// Bytes from one output pixel to the next.
+    pub output_stride: usize,
+}
+
+impl DotGemm<'_> {
+    /// Where a pixel's row begins.
+    #[inline]
+    fn place(&self, pixel: usize) -> usize {
+        pixel / self.columns * self.row_pitch + pixel % self.columns * self.pixel_pitch
+    }
+
+    /// Bytes of the input that are read, counted from its start.
+    fn extent(&self) -> usize {
+        let (runs, run) = (self.weights.runs, self.weights.run);
+        let last = self.pixels.saturating_sub(1);
+        let rows = (last / self.columns.max(1)).saturating_mul(self.row_pitch);
+        let columns = last.min(self.columns.saturating_sub(1)).saturating_mul(self.pixel_pitch);
+        let row = runs.saturating_sub(1).saturating_mul(self.run_pitch).saturating_add(run);
+        rows.saturating_add(columns).saturating_add(row)
+    }
+
+    /// Whether all slices are long enough for what the numbers say, and the weights are packed as is wanted.
+    fn fits(&self, packing: DotPacking, output: &[u8]) -> bool {
+        let weights = self.weights;
+        let padded = weights.channels.next_multiple_of(packing.panel);
+        let last = self.pixels.saturating_sub(1).saturating_mul(self.output_stride);
+        weights.packing == packing
+            && self.columns > 0
+            && weights.run.is_multiple_of(packing.group)
+            && self.input.len() >= self.extent()
+            && weights.panels.len() >= padded.saturating_mul(weights.runs).saturating_mul(weights.run)
             && weights.epilogue.bias.len() >= padded
             && weights.epilogue.scale.len() >= padded
             && output.len() >= last.saturating_add(weights.channels)
@@ -132,14 +149,25 @@ pub struct Add {
     pub bounds: Bounds,
 }
 
+/// Products of bytes: how the weights are wanted, and the kernel.
+#[derive(Clone, Copy)]
+pub struct DotKernels {
+    /// The only packing that `gemm` takes.
+    pub packing: DotPacking,
+    /// Matrix product.
+    pub gemm: fn(&DotGemm<'_>, &mut [u8]),
+}
+
 /// One set of kernels. Each takes any arguments: what does not fit together leaves the output as it was.
 #[derive(Clone, Copy)]
 pub struct Kernels {
     /// A short name for logs and tables.
     pub name: &'static str,
-    /// Widens bytes; the shorter of the two lengths counts.
+    /// Products of bytes; where there are none, or a weight less its zero point does not fit i8, `gemm` does the layer.
+    pub dot: Option<DotKernels>,
+    /// Widens bytes for `gemm`; the shorter of the two lengths counts.
     pub widen: fn(&[u8], &mut [i16]),
-    /// Matrix product.
+    /// Matrix product in pairs of i16.
     pub gemm: fn(&Gemm<'_>, &mut [u8]),
     /// Depthwise convolution.
     pub depthwise: fn(&Depthwise<'_>, &mut [u8]),
@@ -155,28 +183,4 @@ impl std::fmt::Debug for Kernels {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter.write_str(self.name)
     }
-}
-
-impl Kernels {
-    /// The set that a choice stands for.
-    ///
-    /// # Errors
-    /// A set that this processor cannot run.
-    pub fn choose(choice: KernelChoice) -> Result<Self, String> {
-        match choice {
-            KernelChoice::Scalar => Ok(scalar::KERNELS),
-            KernelChoice::Fastest => Ok(vector().unwrap_or(scalar::KERNELS)),
-            KernelChoice::Avx2 => vector().ok_or_else(|| "this processor has no AVX2 with FMA".into()),
-        }
-    }
-}
-
-#[cfg(target_arch = "x86_64")]
-fn vector() -> Option<Kernels> {
-    avx2::kernels()
-}
-
-#[cfg(not(target_arch = "x86_64"))]
-fn vector() -> Option<Kernels> {
-    None
 }

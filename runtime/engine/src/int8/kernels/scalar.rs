@@ -1,11 +1,19 @@
 //! The definition, in portable Rust. Read this to know what a kernel has to do.
 
-use super::{Add, Depthwise, Gemm, Kernels};
+use super::{Add, Depthwise, DotGemm, DotKernels, Gemm, Kernels};
 use crate::int8::quant::Bounds;
-use crate::int8::weights::PANEL;
+use crate::int8::weights::{DotPacking, PANEL};
 
-pub const KERNELS: Kernels =
-    Kernels { name: "int8-scalar", widen, gemm, depthwise, add, sum_pixels, wants_blocks: false };
+pub const KERNELS: Kernels = Kernels {
+    name: "int8-scalar",
+    dot: Some(DotKernels { packing: DotPacking { panel: PANEL, group: 4, offset: 0 }, gemm: dot_gemm }),
+    widen,
+    gemm,
+    depthwise,
+    add,
+    sum_pixels,
+    wants_blocks: false,
+};
 
 pub fn widen(bytes: &[u8], wide: &mut [i16]) {
     wide.iter_mut().zip(bytes).for_each(|(wide, &byte)| *wide = i16::from(byte));
@@ -42,6 +50,50 @@ fn panel_sums(row: &[i16], panel: &[i16]) -> [i32; PANEL] {
         }
     }
     sums
+}
+
+/// Takes every packing, so that other sets' kernels can be compared with it.
+pub fn dot_gemm(call: &DotGemm<'_>, output: &mut [u8]) {
+    let weights = call.weights;
+    let DotPacking { panel, .. } = weights.packing;
+    let panel_bytes = panel * weights.runs * weights.run;
+    if !call.fits(weights.packing, output) || panel_bytes == 0 || call.output_stride == 0 {
+        return;
+    }
+    for (pixel, output) in (0..call.pixels).zip(output.chunks_mut(call.output_stride)) {
+        let steps = output.get_mut(..weights.channels).unwrap_or_default().chunks_mut(panel);
+        for (index, (panel, steps)) in weights.panels.chunks_exact(panel_bytes).zip(steps).enumerate() {
+            dot_panel(call, call.place(pixel), (index, panel), steps);
+        }
+    }
+}
+
+/// Channels of a panel for which sums are kept at once.
+const MOST_SUMS: usize = 64;
+
+/// One pixel of one panel.
+fn dot_panel(call: &DotGemm<'_>, place: usize, (index, panel): (usize, &[i8]), steps: &mut [u8]) {
+    let weights = call.weights;
+    let DotPacking { panel: width, group, offset } = weights.packing;
+    for first in (0..steps.len()).step_by(MOST_SUMS) {
+        let mut sums = [0i32; MOST_SUMS];
+        let groups = panel.chunks_exact(width * group).enumerate();
+        for (at, filters) in groups {
+            let (run, byte) = (at * group / weights.run, at * group % weights.run);
+            let start = place + run * call.run_pitch + byte;
+            let inputs = call.input.get(start..start + group).unwrap_or_default();
+            let filters = filters.chunks_exact(group).skip(first);
+            for (sum, filter) in sums.iter_mut().zip(filters) {
+                for (&input, &weight) in inputs.iter().zip(filter) {
+                    *sum = sum.wrapping_add((i32::from(input) - offset) * i32::from(weight));
+                }
+            }
+        }
+        let epilogue = weights.epilogue.bias.iter().zip(&weights.epilogue.scale).skip(index * width + first);
+        for ((step, sum), (&bias, &scale)) in steps.iter_mut().skip(first).zip(sums).zip(epilogue) {
+            *step = finish(weights.epilogue.bounds, sum, bias, scale);
+        }
+    }
 }
 
 /// From an exact sum to a stored step.

@@ -8,7 +8,7 @@ use crate::int8::weights::Epilogue;
 
 /// All sets that this processor can run, but the scalar one.
 fn others() -> Vec<Kernels> {
-    vector().into_iter().collect()
+    choice::runnable().filter(|kernels| kernels.name != scalar::KERNELS.name).collect()
 }
 
 /// Ranges of an output: whole, clipped, a single step; zero points at both ends.
@@ -61,6 +61,92 @@ fn product() -> impl Strategy<Value = Product> {
     )
 }
 
+/// A product of bytes, to be packed as each set wants it.
+#[derive(Debug)]
+struct DotProduct {
+    input: Vec<u8>,
+    /// Output pixels of a row, output rows.
+    size: [usize; 2],
+    /// Bytes between pixels, between rows and between runs.
+    pitches: [usize; 3],
+    filters: Vec<Vec<i16>>,
+    runs: usize,
+    epilogue: Epilogue,
+    extra_stride: usize,
+}
+
+impl DotProduct {
+    fn run(&self, dot: DotKernels) -> Vec<u8> {
+        let weights = DotWeights::new(&self.filters, self.runs, dot.packing, self.epilogue.clone()).unwrap();
+        let ([columns, rows], [pixel_pitch, row_pitch, run_pitch]) = (self.size, self.pitches);
+        let output_stride = weights.channels + self.extra_stride;
+        let mut call = DotGemm {
+            input: &self.input,
+            columns,
+            row_pitch,
+            pixel_pitch,
+            run_pitch,
+            pixels: columns * rows,
+            weights: &weights,
+            output_stride,
+        };
+        // Exactly as long as it has to be, so that a sanitiser sees what is read beyond it.
+        let input = self.input[..call.extent()].to_vec();
+        call.input = &input;
+        let mut output = vec![7; columns * rows * output_stride];
+        (dot.gemm)(&call, &mut output);
+        output
+    }
+
+    /// The same by the pair form's definition, for each pixel's row copied together.
+    fn run_in_pairs(&self) -> Vec<u8> {
+        let ([columns, rows], [pixel_pitch, row_pitch, run_pitch]) = (self.size, self.pitches);
+        let weights = Packed::new(&self.filters, self.epilogue.clone());
+        let length = self.filters[0].len() / self.runs;
+        let mut wide = Vec::new();
+        for pixel in 0..columns * rows {
+            let place = pixel / columns * row_pitch + pixel % columns * pixel_pitch;
+            for run in 0..self.runs {
+                let bytes = &self.input[place + run * run_pitch..][..length];
+                wide.extend(bytes.iter().map(|&byte| i16::from(byte)));
+            }
+            wide.resize((pixel + 1) * weights.depth, 0);
+        }
+        let output_stride = weights.channels + self.extra_stride;
+        let call = Gemm { rows: &wide, pixels: columns * rows, weights: &weights, output_stride };
+        let mut output = vec![7; columns * rows * output_stride];
+        scalar::gemm(&call, &mut output);
+        output
+    }
+}
+
+fn dot_product() -> impl Strategy<Value = DotProduct> {
+    let sizes = (1..140usize, 1..4usize, 1..24usize, [1..20usize, 1..4]);
+    let pitches = [0..40usize, 0..60, 0..50];
+    (sizes, pitches, 0..5usize, bounds()).prop_flat_map(|((channels, runs, length, size), pitches, extra, bounds)| {
+        let filters = vec(vec(-128..=127i16, runs * length), channels);
+        let constants = (vec(bias(), channels), vec(scale(), channels));
+        // Whole groups of 8 can be read after the last run.
+        let bytes = size[0] * pitches[0] + size[1] * pitches[1] + runs * pitches[2] + length + 8;
+        (filters, constants, vec(byte(), bytes)).prop_map(move |(filters, (bias, scale), input)| DotProduct {
+            input,
+            size,
+            pitches,
+            filters,
+            runs,
+            epilogue: Epilogue::new(bias, scale, bounds),
+            extra_stride: extra,
+        })
+    })
+}
+
+/// Every packing that a set of kernels may ask for.
+fn packing() -> impl Strategy<Value = DotPacking> {
+    let panels = prop_oneof![Just(4usize), Just(8), Just(12), Just(16), Just(32), Just(64), Just(80)];
+    let (groups, offsets) = (prop_oneof![Just(4usize), Just(8)], prop_oneof![Just(0), Just(128)]);
+    (panels, groups, offsets).prop_map(|(panel, group, offset)| DotPacking { panel, group, offset })
+}
+
 #[derive(Debug)]
 struct Image {
     input: Vec<u8>,
@@ -101,6 +187,22 @@ proptest! {
             (kernels.gemm)(&call, &mut output);
             prop_assert_eq!(&output, &expected, "{}", kernels.name);
         }
+    }
+
+    #[test]
+    fn products_of_bytes_are_equal(case in dot_product()) {
+        let expected = case.run_in_pairs();
+        for kernels in others() {
+            if let Some(dot) = kernels.dot {
+                prop_assert_eq!(&case.run(dot), &expected, "{}", kernels.name);
+            }
+        }
+    }
+
+    #[test]
+    fn every_packing_defines_the_same_product(case in dot_product(), packing in packing()) {
+        let dot = DotKernels { packing, gemm: scalar::dot_gemm };
+        prop_assert_eq!(case.run(dot), case.run_in_pairs(), "{:?}", packing);
     }
 
     #[test]
@@ -161,5 +263,42 @@ fn what_does_not_fit_is_left_alone() {
         let mut output = vec![9; 3];
         (kernels.gemm)(&Gemm { rows: &[1, 1, 1, 1], pixels: 2, weights: &packed, output_stride: 2 }, &mut output);
         assert_eq!(output, [9; 3], "{}", kernels.name);
+        let Some(dot) = kernels.dot else { continue };
+        let epilogue = Epilogue::new(vec![0; 2], vec![1.0; 2], bounds);
+        let weights = DotWeights::new(&[vec![1, 2], vec![3, 4]], 1, dot.packing, epilogue).unwrap();
+        let mut call = DotGemm {
+            input: &[1; 9],
+            columns: 2,
+            row_pitch: 0,
+            pixel_pitch: 2,
+            run_pitch: 0,
+            pixels: 2,
+            weights: &weights,
+            output_stride: 2,
+        };
+        (dot.gemm)(&call, &mut output);
+        assert_eq!(output, [9; 3], "{}: the output is short", kernels.name);
+        let mut output = vec![9; 4];
+        call.pixel_pitch = 10 - dot.packing.group;
+        (dot.gemm)(&call, &mut output);
+        assert_eq!(output, [9; 4], "{}: the input is short", kernels.name);
+        let mut weights = weights.clone();
+        weights.packing.panel += 1;
+        let call = DotGemm { weights: &weights, pixel_pitch: 0, ..call };
+        if kernels.name != scalar::KERNELS.name {
+            (dot.gemm)(&call, &mut output);
+            assert_eq!(output, [9; 4], "{}: packed for another set", kernels.name);
+        }
     }
+}
+
+#[test]
+fn weights_beyond_i8_have_no_dot_form() {
+    let packing = DotPacking { panel: 16, group: 4, offset: 0 };
+    let weights = |weight| {
+        let epilogue = Epilogue::new(vec![0], vec![1.0], Bounds::full(0));
+        DotWeights::new(&[vec![1, weight]], 1, packing, epilogue)
+    };
+    assert!(weights(127).is_some() && weights(-128).is_some());
+    assert!(weights(128).is_none() && weights(-129).is_none());
 }

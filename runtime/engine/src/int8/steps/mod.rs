@@ -1,19 +1,23 @@
 //! The fused steps of a plan: what each reads, what it writes, how it runs.
 
 mod convolution;
+mod dot_convolution;
 mod elementwise;
 mod pool;
 mod rearrange;
+#[cfg(test)]
+mod tests;
 
 use std::ops::Range;
 
 pub use convolution::{Convolution, DepthwiseStep};
+pub use dot_convolution::DotConvolution;
 pub use elementwise::{AddStep, MultiplyStep, TableStep};
 pub use pool::{AveragePool, GlobalAverage, MaxPool};
 pub use rearrange::{Flatten, Piece, Resize};
 
 use super::kernels::Kernels;
-use super::memory::{Memory, TensorId};
+use super::memory::{Memory, Scratch, TensorId};
 use crate::error::InferError;
 
 /// One fused step.
@@ -21,6 +25,8 @@ use crate::error::InferError;
 pub enum Step {
     /// Dense, pointwise or grouped convolution, or a fully connected layer.
     Convolution(Convolution),
+    /// The same as products of bytes.
+    DotConvolution(DotConvolution),
     /// Depthwise convolution.
     Depthwise(DepthwiseStep),
     /// Sum of two tensors.
@@ -50,6 +56,7 @@ impl Step {
             Self::Add(step) => [step.a, step.b],
             Self::Multiply(step) => [step.a, step.b],
             Self::Convolution(Convolution { input, .. })
+            | Self::DotConvolution(DotConvolution { input, .. })
             | Self::Depthwise(DepthwiseStep { input, .. })
             | Self::Table(TableStep { input, .. })
             | Self::MaxPool(MaxPool { input, .. })
@@ -65,6 +72,7 @@ impl Step {
     pub fn output(&self) -> TensorId {
         match self {
             Self::Convolution(Convolution { output, .. })
+            | Self::DotConvolution(DotConvolution { output, .. })
             | Self::Depthwise(DepthwiseStep { output, .. })
             | Self::Add(AddStep { output, .. })
             | Self::Multiply(MultiplyStep { output, .. })
@@ -78,18 +86,19 @@ impl Step {
         }
     }
 
-    /// Numbers of scratch wanted: rows of a matrix product, sums over pixels.
-    pub fn scratch(&self) -> (usize, usize) {
+    /// The scratch that it wants.
+    pub fn scratch(&self) -> Scratch {
         match self {
-            Self::Convolution(step) => (step.scratch(), 0),
-            Self::GlobalAverage(step) => (0, step.channels),
-            _ => (0, 0),
+            Self::Convolution(step) => Scratch { rows: step.scratch(), ..Scratch::default() },
+            Self::DotConvolution(step) => Scratch { bytes: step.scratch(), ..Scratch::default() },
+            Self::GlobalAverage(step) => Scratch { sums: step.channels, ..Scratch::default() },
+            _ => Scratch::default(),
         }
     }
 
     /// Runs the step.
     pub fn run(&self, memory: &mut Memory, regions: &[Range<usize>], kernels: &Kernels) -> Result<(), InferError> {
-        let Memory { arena, rows, sums } = memory;
+        let Memory { arena, rows, bytes, sums } = memory;
         if let Self::Add(AddStep { a, b, output, .. }) | Self::Multiply(MultiplyStep { a, b, output, .. }) = self {
             return with_two_inputs(arena, regions, (*a, *b, *output), |a, b, output| match self {
                 Self::Add(step) => step.run(a, b, output, kernels),
@@ -104,6 +113,7 @@ impl Step {
         let input: &[u8] = input;
         match self {
             Self::Convolution(step) => step.run(input, output, rows, kernels),
+            Self::DotConvolution(step) => step.run(input, output, bytes, kernels),
             Self::Depthwise(step) => step.run(input, output, kernels),
             Self::Table(step) => step.run(input, output),
             Self::MaxPool(step) => step.run(input, output),

@@ -1,0 +1,286 @@
+//! The matrix product of bytes: `vpdpbusd` adds four products of an unsigned by a signed byte to each of 16 sums.
+
+use std::arch::x86_64::*;
+
+use super::finish::Finish;
+use crate::int8::kernels::{DotGemm, scalar};
+use crate::int8::weights::DotPacking;
+
+/// Output channels of a vector of sums.
+const LANES: usize = 16;
+
+/// Vectors of weights that are worked on at once.
+const MOST_VECTORS: usize = 4;
+
+/// Pixels of a register tile; with four vectors of channels it fills 24 of the 32 registers with sums.
+const TILE: usize = 6;
+
+/// Bytes that one sum takes in at once.
+const GROUP: usize = 4;
+
+pub const PACKING: DotPacking = DotPacking { panel: LANES, group: GROUP, offset: 0 };
+
+pub fn gemm(call: &DotGemm<'_>, output: &mut [u8]) {
+    if call.weights.epilogue.is_wide {
+        // Scales that large are in no real model; a clamp before rounding would cost all others time.
+        scalar::dot_gemm(call, output);
+    } else if call.fits(PACKING, output) {
+        // SAFETY: the features were found before this function could be reached; `fits` has shown that input, panels,
+        // bias, scale and output cover all of the product.
+        unsafe { gemm_avx512(call, output.as_mut_ptr()) }
+    }
+}
+
+/// # Safety
+/// `call.fits` holds for `PACKING` and the memory at `output`.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+unsafe fn gemm_avx512(call: &DotGemm<'_>, output: *mut u8) {
+    let weights = call.weights;
+    let panel_bytes = weights.runs * weights.run * LANES;
+    let finish = Finish::new(weights.epilogue.bounds);
+    let panels = weights.channels.div_ceil(LANES);
+    for first in (0..panels).step_by(MOST_VECTORS) {
+        // SAFETY: panels, biases and scales are whole; each output pixel has `channels` bytes.
+        let tile = unsafe {
+            Tile {
+                panel: weights.panels.as_ptr().add(first * panel_bytes),
+                panel_bytes,
+                bias: weights.epilogue.bias.as_ptr().add(first * LANES),
+                scale: weights.epilogue.scale.as_ptr().add(first * LANES),
+                runs: weights.runs,
+                groups: weights.run / GROUP,
+                run_pitch: call.run_pitch,
+                channels: (weights.channels - first * LANES).min(MOST_VECTORS * LANES),
+                output_stride: call.output_stride,
+                finish,
+            }
+        };
+        // SAFETY: as above; the first byte of a pixel that these panels write.
+        unsafe { tile.run_all(call, output.add(first * LANES)) };
+    }
+}
+
+/// What all register tiles of up to four panels share.
+struct Tile {
+    panel: *const i8,
+    panel_bytes: usize,
+    bias: *const i32,
+    scale: *const f32,
+    runs: usize,
+    /// Groups of a run.
+    groups: usize,
+    run_pitch: usize,
+    /// Channels of these panels.
+    channels: usize,
+    output_stride: usize,
+    finish: Finish,
+}
+
+impl Tile {
+    /// Cuts the pixels into tiles of about equal size.
+    ///
+    /// # Safety
+    /// As [`gemm_avx512`]; `output` is where the first pixel's first channel of these panels goes.
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+    unsafe fn run_all(&self, call: &DotGemm<'_>, output: *mut u8) {
+        let tiles = call.pixels.div_ceil(TILE);
+        let (mut first, mut place) = (0, Place { column: 0, byte: 0, row: 0 });
+        for tile in 0..tiles {
+            let count = (call.pixels - first).div_ceil(tiles - tile);
+            let mut pixels = [call.input.as_ptr(); TILE];
+            for pixel in pixels.iter_mut().take(count) {
+                // SAFETY: `fits` has shown that every pixel lies in the input.
+                *pixel = unsafe { call.input.as_ptr().add(place.byte) };
+                place.advance(call);
+            }
+            // SAFETY: `count` is at most TILE, and the output holds all pixels.
+            unsafe { self.run_vectors(count, &pixels, output.add(first * self.output_stride)) };
+            first += count;
+        }
+    }
+
+    /// # Safety
+    /// As [`Self::run`], for `count` pixels and however many vectors there are channels for.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+    unsafe fn run_vectors(&self, count: usize, pixels: &[*const u8; TILE], output: *mut u8) {
+        // SAFETY: passed on from the caller.
+        unsafe {
+            match self.channels.div_ceil(LANES) {
+                1 => self.run_pixels::<1>(count, pixels, output),
+                2 => self.run_pixels::<2>(count, pixels, output),
+                3 => self.run_pixels::<3>(count, pixels, output),
+                _ => self.run_pixels::<4>(count, pixels, output),
+            }
+        }
+    }
+
+    /// # Safety
+    /// As [`Self::run`], for `count` pixels.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+    unsafe fn run_pixels<const VECTORS: usize>(&self, count: usize, pixels: &[*const u8; TILE], output: *mut u8) {
+        // SAFETY: passed on from the caller.
+        unsafe {
+            match count {
+                1 => self.run::<1, VECTORS>(pixels, output),
+                2 => self.run::<2, VECTORS>(pixels, output),
+                3 => self.run::<3, VECTORS>(pixels, output),
+                4 => self.run::<4, VECTORS>(pixels, output),
+                5 => self.run::<5, VECTORS>(pixels, output),
+                _ => self.run::<6, VECTORS>(pixels, output),
+            }
+        }
+    }
+
+    /// `PIXELS` pixels by `VECTORS` times 16 channels.
+    ///
+    /// # Safety
+    /// Each of the first `PIXELS` pointers is followed by `runs` runs of `groups` groups; `VECTORS` panels with biases
+    /// and scales are there; `output` has room for `channels` bytes of each pixel.
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+    unsafe fn run<const PIXELS: usize, const VECTORS: usize>(&self, pixels: &[*const u8; TILE], output: *mut u8) {
+        // SAFETY: biases and scales are padded to whole panels; unaligned loads.
+        let bias: [__m512i; VECTORS] =
+            std::array::from_fn(|vector| unsafe { _mm512_loadu_si512(self.bias.add(LANES * vector).cast()) });
+        let mut sums = [bias; PIXELS];
+        let mut panel = self.panel;
+        for run in 0..self.runs {
+            let mut at = run * self.run_pitch;
+            for _ in 0..self.groups {
+                // SAFETY: a panel holds `runs * groups` vectors of 64 weights; the pixels' bytes are as the caller says.
+                unsafe {
+                    let weights: [__m512i; VECTORS] =
+                        std::array::from_fn(|vector| _mm512_loadu_si512(panel.add(vector * self.panel_bytes).cast()));
+                    for (pixel, sums) in pixels.iter().zip(&mut sums) {
+                        let inputs = _mm512_set1_epi32(pixel.add(at).cast::<i32>().read_unaligned());
+                        for (sum, weights) in sums.iter_mut().zip(weights) {
+                            *sum = _mm512_dpbusd_epi32(*sum, inputs, weights);
+                        }
+                    }
+                    panel = panel.add(LANES * GROUP);
+                }
+                at += GROUP;
+            }
+        }
+        // SAFETY: as the caller says.
+        unsafe { self.finish_tile(sums, output) }
+    }
+
+    /// # Safety
+    /// `VECTORS` scales are there; `output` has room for `channels` bytes of each pixel.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+    unsafe fn finish_tile<const PIXELS: usize, const VECTORS: usize>(
+        &self,
+        sums: [[__m512i; VECTORS]; PIXELS],
+        output: *mut u8,
+    ) {
+        // SAFETY: scales are padded to whole panels; unaligned loads.
+        let scale: [__m512; VECTORS] =
+            std::array::from_fn(|vector| unsafe { _mm512_loadu_ps(self.scale.add(LANES * vector)) });
+        // As many pixels at once as fit four vectors.
+        let together = if VECTORS > 2 { 1 } else { MOST_VECTORS / VECTORS };
+        for (index, pixels) in sums.chunks(together).enumerate() {
+            let mut steps = [_mm512_setzero_si512(); MOST_VECTORS];
+            for (steps, sums) in steps.chunks_mut(VECTORS).zip(pixels) {
+                for (steps, (sums, scale)) in steps.iter_mut().zip(sums.iter().zip(scale)) {
+                    *steps = self.finish.scale(*sums, scale);
+                }
+            }
+            let bytes = self.finish.narrow_in_order(steps);
+            // SAFETY: the pixels of this chunk have `channels` bytes of room each.
+            unsafe {
+                let output = output.add(index * together * self.output_stride);
+                match VECTORS {
+                    1 => self.store_four(bytes, pixels.len(), output),
+                    2 => self.store_two(bytes, pixels.len(), output),
+                    _ => self.store_one(bytes, output),
+                }
+            }
+        }
+    }
+
+    /// Up to 64 channels of one pixel.
+    ///
+    /// # Safety
+    /// `channels` bytes of room at `output`.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+    unsafe fn store_one(&self, bytes: __m512i, output: *mut u8) {
+        // SAFETY: exactly `channels` bytes are written.
+        unsafe {
+            if self.channels == 4 * LANES {
+                _mm512_storeu_si512(output.cast(), bytes);
+            } else {
+                _mm512_mask_storeu_epi8(output.cast(), (1 << self.channels) - 1, bytes);
+            }
+        }
+    }
+
+    /// Up to 32 channels of one or two pixels.
+    ///
+    /// # Safety
+    /// `channels` bytes of room for each pixel.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+    unsafe fn store_two(&self, bytes: __m512i, pixels: usize, output: *mut u8) {
+        let halves = [_mm512_castsi512_si256(bytes), _mm512_extracti64x4_epi64::<1>(bytes)];
+        for (pixel, half) in halves.into_iter().enumerate().take(pixels) {
+            // SAFETY: exactly `channels` bytes of each pixel are written.
+            unsafe {
+                let output = output.add(pixel * self.output_stride);
+                if self.channels == 2 * LANES {
+                    _mm256_storeu_si256(output.cast(), half);
+                } else {
+                    _mm256_mask_storeu_epi8(output.cast(), ((1u64 << self.channels) - 1) as u32, half);
+                }
+            }
+        }
+    }
+
+    /// Up to 16 channels of one to four pixels.
+    ///
+    /// # Safety
+    /// `channels` bytes of room for each pixel.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+    unsafe fn store_four(&self, bytes: __m512i, pixels: usize, output: *mut u8) {
+        let quarters = [
+            _mm512_castsi512_si128(bytes),
+            _mm512_extracti32x4_epi32::<1>(bytes),
+            _mm512_extracti32x4_epi32::<2>(bytes),
+            _mm512_extracti32x4_epi32::<3>(bytes),
+        ];
+        for (pixel, quarter) in quarters.into_iter().enumerate().take(pixels) {
+            // SAFETY: exactly `channels` bytes of each pixel are written.
+            unsafe {
+                let output = output.add(pixel * self.output_stride);
+                match self.channels {
+                    LANES => _mm_storeu_si128(output.cast(), quarter),
+                    8 => _mm_storel_epi64(output.cast(), quarter),
+                    channels => _mm_mask_storeu_epi8(output.cast(), ((1u32 << channels) - 1) as u16, quarter),
+                }
+            }
+        }
+    }
+}
+
+/// Where the next pixel's input begins.
+struct Place {
+    column: usize,
+    byte: usize,
+    row: usize,
+}
+
+impl Place {
+    #[inline]
+    fn advance(&mut self, call: &DotGemm<'_>) {
+        self.column += 1;
+        self.byte += call.pixel_pitch;
+        if self.column == call.columns {
+            self.row += call.row_pitch;
+            (self.column, self.byte) = (0, self.row);
+        }
+    }
+}

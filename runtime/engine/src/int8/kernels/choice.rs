@@ -1,0 +1,118 @@
+//! Which set of kernels runs: one table of names, what each needs, and how it is found.
+
+use std::str::FromStr;
+
+use super::{Kernels, scalar};
+
+/// The environment variable that forces a set of kernels.
+pub const KERNEL_VARIABLE: &str = "TINYSAVER_KERNEL";
+
+/// Which kernels are to run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum KernelChoice {
+    /// The fastest that this processor has.
+    #[default]
+    Fastest,
+    /// Portable Rust: the definition.
+    Scalar,
+    /// x86-64 with AVX2 and FMA.
+    Avx2,
+    /// x86-64 with AVX-512 VNNI.
+    Avx512Vnni,
+}
+
+/// A set that can be asked for.
+struct Entry {
+    name: &'static str,
+    choice: KernelChoice,
+    /// What a processor has to have.
+    needs: &'static str,
+    /// The set, if this processor has it.
+    find: fn() -> Option<Kernels>,
+}
+
+/// All sets, each faster than those before it where a processor has both.
+const TABLE: &[Entry] = &[
+    Entry { name: "scalar", choice: KernelChoice::Scalar, needs: "nothing", find: || Some(scalar::KERNELS) },
+    Entry { name: "avx2", choice: KernelChoice::Avx2, needs: "AVX2 with FMA", find: x86::avx2 },
+    Entry {
+        name: "avx512vnni",
+        choice: KernelChoice::Avx512Vnni,
+        needs: "AVX-512 VNNI with BW and VL",
+        find: x86::avx512vnni,
+    },
+];
+
+#[cfg(target_arch = "x86_64")]
+mod x86 {
+    pub use crate::int8::kernels::avx2::kernels as avx2;
+    pub use crate::int8::kernels::avx512::kernels as avx512vnni;
+}
+
+/// Other processors have none of these.
+#[cfg(not(target_arch = "x86_64"))]
+mod x86 {
+    use crate::int8::kernels::Kernels;
+
+    pub fn avx2() -> Option<Kernels> {
+        None
+    }
+
+    pub fn avx512vnni() -> Option<Kernels> {
+        None
+    }
+}
+
+impl FromStr for KernelChoice {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        if name.is_empty() || name == "auto" {
+            return Ok(Self::Fastest);
+        }
+        let entry = TABLE.iter().find(|entry| entry.name == name);
+        entry.map(|entry| entry.choice).ok_or_else(|| {
+            let names: Vec<&str> = Self::names().collect();
+            format!("there are no kernels '{name}'; choose one of {}", names.join(", "))
+        })
+    }
+}
+
+impl KernelChoice {
+    /// Every name that stands for a choice.
+    pub fn names() -> impl Iterator<Item = &'static str> {
+        std::iter::once("auto").chain(TABLE.iter().map(|entry| entry.name))
+    }
+
+    /// As the environment variable `TINYSAVER_KERNEL` says; the fastest where it is not set.
+    ///
+    /// # Errors
+    /// A name that stands for nothing.
+    pub fn from_environment() -> Result<Self, String> {
+        match std::env::var(KERNEL_VARIABLE) {
+            Ok(name) => name.parse().map_err(|error| format!("{KERNEL_VARIABLE}: {error}")),
+            Err(_) => Ok(Self::Fastest),
+        }
+    }
+
+    /// Every choice that this processor can run, the fastest last.
+    pub fn runnable() -> impl Iterator<Item = Self> {
+        TABLE.iter().filter(|entry| (entry.find)().is_some()).map(|entry| entry.choice)
+    }
+
+    /// The set that a choice stands for.
+    ///
+    /// # Errors
+    /// A set that this processor cannot run.
+    pub(crate) fn find(self) -> Result<Kernels, String> {
+        match TABLE.iter().find(|entry| entry.choice == self) {
+            Some(entry) => (entry.find)().ok_or_else(|| format!("this processor has no {}", entry.needs)),
+            None => Ok(runnable().last().unwrap_or(scalar::KERNELS)),
+        }
+    }
+}
+
+/// All sets that this processor can run, the fastest last.
+pub fn runnable() -> impl Iterator<Item = Kernels> {
+    KernelChoice::runnable().filter_map(|choice| choice.find().ok())
+}

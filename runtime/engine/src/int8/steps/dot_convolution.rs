@@ -1,0 +1,291 @@
+//! Dense and grouped convolutions as matrix products of bytes, read in place where the image allows it.
+
+use std::ops::Range;
+
+use crate::int8::kernels::{DotGemm, Kernels};
+use crate::int8::memory::TensorId;
+use crate::int8::weights::DotWeights;
+use crate::int8::window::Window;
+
+/// Bytes of input that are worked on at once, so that they stay in the first-level cache for all panels.
+const BLOCK: usize = 24 * 1024;
+
+/// Fewest pixels of a block: below this, reading the weights again for each block costs more than the cache saves.
+const FEWEST_PIXELS: usize = 48;
+
+/// Pixels of a block are a multiple of this where rows do not matter, so that register tiles come out even.
+const BLOCK_MULTIPLE: usize = 12;
+
+/// Most bytes of input rows that are copied at once; a window that needs more gathers.
+const MOST_COPIED: usize = 1 << 22;
+
+/// Where the matrix product finds its rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Source {
+    /// In the input itself, pixel after pixel.
+    Pixels,
+    /// In the input itself, by rows of the output.
+    Input,
+    /// In a copy of some of the input's rows with the border around them.
+    Bordered,
+    /// In rows that were gathered for each group.
+    Gathered,
+}
+
+/// A dense, pointwise or grouped convolution, or a fully connected layer (one pixel), of which all weights fit i8.
+#[derive(Debug, Clone)]
+pub struct DotConvolution {
+    /// Read.
+    pub input: TensorId,
+    /// Written.
+    pub output: TensorId,
+    window: Window,
+    /// Channels of the input, of all groups.
+    channels: usize,
+    /// The input's zero point, which fills the border.
+    border: u8,
+    /// Weights of each group, with a run for each row of the window.
+    groups: Vec<DotWeights>,
+    source: Source,
+    /// Output rows that are worked on at once; pixels, where rows do not matter.
+    block: usize,
+}
+
+/// A part of an image that covers all taps of some output pixels.
+#[derive(Clone, Copy)]
+struct Image<'a> {
+    bytes: &'a [u8],
+    /// Bytes from one row to the next.
+    row_pitch: usize,
+}
+
+impl DotConvolution {
+    /// A step from `tensors.0` to `tensors.1` over an input of `channels` with `border` around it. `groups` have a run for
+    /// each row of the window.
+    pub fn new(
+        tensors: (TensorId, TensorId),
+        window: Window,
+        channels: usize,
+        border: u8,
+        groups: Vec<DotWeights>,
+    ) -> Self {
+        let (input, output) = tensors;
+        let mut step = Self { input, output, window, channels, border, groups, source: Source::Gathered, block: 1 };
+        step.source = step.choose_source();
+        step.block = step.choose_block();
+        if step.source == Source::Bordered && step.scratch() > MOST_COPIED {
+            step.source = Source::Gathered;
+            step.block = step.choose_block();
+        }
+        step
+    }
+
+    fn choose_source(&self) -> Source {
+        let ([_, columns], [_, dilation]) = (self.window.kernel, self.window.dilation);
+        if self.groups.len() != 1 || (columns > 1 && dilation > 1) {
+            return Source::Gathered;
+        }
+        let ([rows, columns], [covered_rows, covered_columns]) = (self.window.input, self.covered());
+        let is_inside = self.window.pad == [0, 0] && covered_rows <= rows && covered_columns <= columns;
+        let is_whole = self.groups.iter().all(|group| group.run == self.run_bytes());
+        match is_inside && is_whole {
+            true if self.window.is_pointwise() => Source::Pixels,
+            true => Source::Input,
+            false => Source::Bordered,
+        }
+    }
+
+    fn choose_block(&self) -> usize {
+        let ([rows, columns], [stride, _]) = (self.window.output, self.window.stride);
+        let pixels = |bytes: usize| {
+            let fitting = (BLOCK / bytes.max(1)).max(FEWEST_PIXELS);
+            fitting.next_multiple_of(BLOCK_MULTIPLE).min(rows * columns).max(1)
+        };
+        match self.source {
+            Source::Gathered => pixels(self.gathered_row()),
+            Source::Pixels => pixels(self.channels),
+            Source::Input | Source::Bordered => {
+                let [_, covered] = self.covered();
+                let row_bytes = covered.saturating_mul(self.channels).saturating_mul(stride).max(1);
+                (BLOCK / row_bytes).max(FEWEST_PIXELS.div_ceil(columns.max(1))).min(rows).max(1)
+            }
+        }
+    }
+
+    /// Bytes of a run of one group before it is padded to whole groups.
+    fn run_bytes(&self) -> usize {
+        let [_, tap_columns] = self.window.kernel;
+        tap_columns * self.channels / self.groups.len().max(1)
+    }
+
+    /// Rows and columns that the taps of all outputs cover, the border before the image included.
+    fn covered(&self) -> [usize; 2] {
+        let Window { output, kernel, stride, dilation, .. } = &self.window;
+        let mut axes = output.iter().zip(kernel).zip(stride.iter().zip(dilation));
+        std::array::from_fn(|_| {
+            axes.next().map_or(0, |((output, kernel), (stride, dilation))| {
+                output.saturating_sub(1) * stride + kernel.saturating_sub(1) * dilation + 1
+            })
+        })
+    }
+
+    /// Rows of the bordered copy that `count` output rows need.
+    fn input_rows(&self, count: usize) -> usize {
+        let ([rows, _], [stride, _], [dilation, _]) = (self.window.kernel, self.window.stride, self.window.dilation);
+        count.saturating_sub(1) * stride + rows.saturating_sub(1) * dilation + 1
+    }
+
+    /// Bytes of one gathered row.
+    fn gathered_row(&self) -> usize {
+        self.groups.first().map_or(0, |group| group.runs * group.run)
+    }
+
+    /// Bytes of scratch wanted.
+    pub fn scratch(&self) -> usize {
+        let [_, covered] = self.covered();
+        let slack = self.groups.first().map_or(0, |group| group.packing.group);
+        match self.source {
+            Source::Pixels | Source::Input => 0,
+            Source::Bordered => {
+                let row_bytes = covered.saturating_mul(self.channels);
+                self.input_rows(self.block).saturating_mul(row_bytes).saturating_add(slack)
+            }
+            Source::Gathered => self.block.saturating_mul(self.gathered_row()),
+        }
+    }
+
+    pub(super) fn run(&self, input: &[u8], output: &mut [u8], scratch: &mut [u8], kernels: &Kernels) {
+        let [rows, _] = self.window.output;
+        let bands = (0..rows).step_by(self.block).map(|start| start..(start + self.block).min(rows));
+        match self.source {
+            Source::Pixels => self.run_pixels(input, output, kernels),
+            Source::Gathered => self.run_gathered(input, output, scratch, kernels),
+            Source::Input => bands.for_each(|band| self.run_band(&band, self.view(&band, input), output, kernels)),
+            Source::Bordered => bands.for_each(|band| {
+                let image = self.copy_with_border(&band, input, scratch);
+                self.run_band(&band, image, output, kernels);
+            }),
+        }
+    }
+
+    /// A pointwise convolution.
+    fn run_pixels(&self, input: &[u8], output: &mut [u8], kernels: &Kernels) {
+        let (Some(weights), Some(dot)) = (self.groups.first(), kernels.dot) else { return };
+        let (block, pixels) = (self.block, self.window.outputs());
+        for start in (0..pixels).step_by(block) {
+            let count = block.min(pixels - start);
+            let call = DotGemm {
+                input: input.get(start * self.channels..).unwrap_or_default(),
+                columns: count,
+                row_pitch: 0,
+                pixel_pitch: self.channels,
+                run_pitch: 0,
+                pixels: count,
+                weights,
+                output_stride: weights.channels,
+            };
+            (dot.gemm)(&call, output.get_mut(start * weights.channels..).unwrap_or_default());
+        }
+    }
+
+    fn view<'a>(&self, band: &Range<usize>, input: &'a [u8]) -> Image<'a> {
+        let ([stride, _], [_, columns]) = (self.window.stride, self.window.input);
+        let row_pitch = columns * self.channels;
+        Image { bytes: input.get(band.start * stride * row_pitch..).unwrap_or_default(), row_pitch }
+    }
+
+    /// Copies the input rows that a band of output rows needs, with the border on all sides.
+    fn copy_with_border<'a>(&self, band: &Range<usize>, input: &[u8], scratch: &'a mut [u8]) -> Image<'a> {
+        let [_, covered] = self.covered();
+        let ([stride, _], [pad_rows, pad_columns]) = (self.window.stride, self.window.pad);
+        let [rows, columns] = self.window.input;
+        let row_pitch = covered * self.channels;
+        let source_pitch = columns * self.channels;
+        let before = (pad_columns * self.channels).min(row_pitch);
+        let copied = source_pitch.min(row_pitch - before);
+        let count = self.input_rows(band.len());
+        for (index, row) in scratch.chunks_exact_mut(row_pitch.max(1)).take(count).enumerate() {
+            let source = (band.start * stride + index).checked_sub(pad_rows).filter(|&row| row < rows);
+            let source = source.and_then(|row| input.get(row * source_pitch..row * source_pitch + copied));
+            let Some(source) = source else {
+                row.fill(self.border);
+                continue;
+            };
+            let (left, rest) = row.split_at_mut(before);
+            let (middle, right) = rest.split_at_mut(copied);
+            left.fill(self.border);
+            middle.copy_from_slice(source);
+            right.fill(self.border);
+        }
+        Image { bytes: scratch, row_pitch }
+    }
+
+    fn run_band(&self, band: &Range<usize>, image: Image<'_>, output: &mut [u8], kernels: &Kernels) {
+        let (Some(weights), Some(dot)) = (self.groups.first(), kernels.dot) else { return };
+        let ([stride_rows, stride_columns], [dilation, _]) = (self.window.stride, self.window.dilation);
+        let [_, columns] = self.window.output;
+        let call = DotGemm {
+            input: image.bytes,
+            columns,
+            row_pitch: stride_rows * image.row_pitch,
+            pixel_pitch: stride_columns * self.channels,
+            run_pitch: dilation * image.row_pitch,
+            pixels: band.len() * columns,
+            weights,
+            output_stride: weights.channels,
+        };
+        (dot.gemm)(&call, output.get_mut(band.start * columns * weights.channels..).unwrap_or_default());
+    }
+
+    fn run_gathered(&self, input: &[u8], output: &mut [u8], scratch: &mut [u8], kernels: &Kernels) {
+        let Some(dot) = kernels.dot else { return };
+        let (block, pixels, row_bytes) = (self.block, self.window.outputs(), self.gathered_row());
+        let output_channels: usize = self.groups.iter().map(|group| group.channels).sum();
+        let mut first_channel = 0;
+        for (index, weights) in self.groups.iter().enumerate() {
+            for start in (0..pixels).step_by(block) {
+                let count = block.min(pixels - start);
+                let Some(rows) = scratch.get_mut(..count * row_bytes) else { return };
+                self.gather(index, start, rows, input);
+                let call = DotGemm {
+                    input: rows,
+                    columns: count,
+                    row_pitch: 0,
+                    pixel_pitch: row_bytes,
+                    run_pitch: weights.run,
+                    pixels: count,
+                    weights,
+                    output_stride: output_channels,
+                };
+                let output = output.get_mut(start * output_channels + first_channel..).unwrap_or_default();
+                (dot.gemm)(&call, output);
+            }
+            first_channel += weights.channels;
+        }
+    }
+
+    /// Gathers what the window covers of one group for the output pixels from `start` on, one row each.
+    fn gather(&self, group: usize, start: usize, rows: &mut [u8], input: &[u8]) {
+        let ([_, columns], [_, input_columns]) = (self.window.output, self.window.input);
+        let per_group = self.channels / self.groups.len().max(1);
+        let run = self.groups.get(group).map_or(0, |group| group.run);
+        if run == 0 || per_group == 0 {
+            return;
+        }
+        for (index, row) in rows.chunks_exact_mut(self.gathered_row()).enumerate() {
+            let (y, x) = ((start + index) / columns, (start + index) % columns);
+            for (tap_row, run) in row.chunks_exact_mut(run).enumerate() {
+                let source = self.window.row(y, tap_row);
+                let taps = run.get_mut(..self.run_bytes()).unwrap_or_default().chunks_exact_mut(per_group);
+                for (tap_column, tap) in taps.enumerate() {
+                    let place = source.zip(self.window.column(x, tap_column));
+                    let place = place.map(|(y, x)| (y * input_columns + x) * self.channels + group * per_group);
+                    match place.and_then(|place| input.get(place..place + per_group)) {
+                        Some(bytes) => tap.copy_from_slice(bytes),
+                        None => tap.fill(self.border),
+                    }
+                }
+            }
+        }
+    }
+}
