@@ -135,8 +135,34 @@ pub struct DepthwiseWeights {
     pub taps: Vec<i16>,
     /// What follows the sums; not padded.
     pub epilogue: Epilogue,
-    /// The same once more in vectors; empty where the kernel reads `taps`.
+    /// The same once more in vectors; empty where the kernel reads something else.
     pub blocks: Vec<Block>,
+    /// The same once more by columns; empty where the kernel reads something else.
+    pub columns: Vec<ColumnBlock>,
+}
+
+/// A run of channels that a kernel which multiplies four rows of a column at once does together. Two blocks may overlap,
+/// so that the last one is whole.
+#[derive(Debug, Clone)]
+pub struct ColumnBlock {
+    /// First channel.
+    pub start: usize,
+    /// Channels: 16, 32 or 64.
+    pub width: usize,
+    /// `[column][four rows][vector][channel of the vector][row of the four]`; rows that are lacking have 0. The four
+    /// vectors have the order of [`interleaved_order`].
+    pub weights: Vec<i8>,
+    /// As in [`Epilogue`], in the same order.
+    pub bias: Vec<i32>,
+    /// As in [`Epilogue`], in the same order.
+    pub scale: Vec<f32>,
+}
+
+/// Channels of a block in the order in which bringing four rows together byte by byte within 128-bit lanes leaves them:
+/// four vectors, each of four channels of every 16.
+fn interleaved_order(width: usize) -> impl Iterator<Item = usize> {
+    let lanes = move |vector: usize| (0..width / 16).map(move |lane| 16 * lane + 4 * vector);
+    (0..4).flat_map(move |vector| lanes(vector).flat_map(|first| first..first + 4))
 }
 
 /// A run of channels that a vector kernel does at once. Two blocks may overlap, so that the last one is whole.
@@ -165,6 +191,49 @@ pub fn unpacked_order(width: usize) -> Vec<usize> {
 }
 
 impl DepthwiseWeights {
+    /// Weights as the definition reads them: `[tap][channel]`.
+    pub fn new(channels: usize, taps: Vec<i16>, epilogue: Epilogue) -> Self {
+        Self { channels, taps, epilogue, blocks: Vec::new(), columns: Vec::new() }
+    }
+
+    /// The channels, at least 16, in column blocks of at most `widest`, for a window of `rows` by `columns`; `None` where
+    /// a weight does not fit i8.
+    pub fn columns_for(&self, rows: usize, columns: usize, widest: usize) -> Option<Vec<ColumnBlock>> {
+        let mut spans: Vec<(usize, usize)> = Vec::new();
+        let mut start = 0;
+        while start < self.channels {
+            let left = self.channels - start;
+            // The narrowest block that takes all that is left, or the widest.
+            let width = [16, 32, 64].into_iter().find(|&width| width >= left).unwrap_or(widest).min(widest);
+            let width = if width <= self.channels { width } else { width / 2 };
+            spans.push((start.min(self.channels.checked_sub(width)?), width));
+            start += width;
+        }
+        spans.into_iter().map(|(start, width)| self.column_block(rows, columns, (start, width))).collect()
+    }
+
+    fn column_block(&self, rows: usize, columns: usize, (start, width): (usize, usize)) -> Option<ColumnBlock> {
+        let order: Vec<usize> = interleaved_order(width).map(|channel| start + channel).collect();
+        let weight = |row: usize, column: usize, channel: usize| {
+            let tap = (row < rows).then(|| (row * columns + column) * self.channels + channel);
+            tap.and_then(|tap| self.taps.get(tap)).copied().unwrap_or(0)
+        };
+        let mut weights = Vec::with_capacity(columns * rows.next_multiple_of(4) * width);
+        for column in 0..columns {
+            for first in (0..rows).step_by(4) {
+                for &channel in &order {
+                    for row in first..first + 4 {
+                        weights.push(i8::try_from(weight(row, column, channel)).ok()?);
+                    }
+                }
+            }
+        }
+        let (bias, scale) = (&self.epilogue.bias, &self.epilogue.scale);
+        let bias = order.iter().map(|&channel| bias.get(channel).copied().unwrap_or(0));
+        let scale = order.iter().map(|&channel| scale.get(channel).copied().unwrap_or(0.0));
+        Some(ColumnBlock { start, width, weights, bias: bias.collect(), scale: scale.collect() })
+    }
+
     /// Cuts the channels into blocks of 32, and of 16 at the end.
     pub fn with_blocks(mut self) -> Self {
         let mut spans: Vec<(usize, usize)> = (0..self.channels / 32).map(|block| (32 * block, 32)).collect();

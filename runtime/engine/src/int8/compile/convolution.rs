@@ -365,9 +365,9 @@ impl<'a> Compiler<'a> {
         let channels = layer.rows.len();
         let taps = (0..layer.window.taps())
             .flat_map(|tap| layer.rows.iter().map(move |row| row.get(tap).copied().unwrap_or(0)));
-        let weights = DepthwiseWeights { channels, taps: taps.collect(), epilogue, blocks: Vec::new() };
+        let weights = DepthwiseWeights::new(channels, taps.collect(), epilogue);
         self.charge_weights(node, weights.bytes())?;
-        let weights = if self.kernels.wants_blocks { weights.with_blocks() } else { weights };
+        let weights = (self.kernels.prepare_depthwise)(&layer.window, weights);
         let border = vec![layer.input.quant.zero_point as u8; channels.max(PANEL)];
         Ok(Step::Depthwise(DepthwiseStep { input: layer.input.tensor, output, window: layer.window, border, weights }))
     }
@@ -384,7 +384,9 @@ impl<'a> Compiler<'a> {
         self.charge_weights(node, panels.saturating_mul(layer.row_bytes(self.kernels.dot) + 8))?;
         let (input, window) = (layer.input.tensor, layer.window);
         let (channels, border) = (self.size(layer.input).channels, layer.input.quant.zero_point as u8);
-        if let Some(groups) = self.kernels.dot.and_then(|dot| layer.dot_weights(dot.packing, epilogue)) {
+        // Scales that large are in no real model, and not every dot-product kernel clamps before it rounds.
+        let dot = self.kernels.dot.filter(|_| !epilogue.is_wide);
+        if let Some(groups) = dot.and_then(|dot| layer.dot_weights(dot.packing, epilogue)) {
             let step = DotConvolution::new((input, output), window, channels, border, groups);
             return Ok(Step::DotConvolution(step));
         }

@@ -10,7 +10,7 @@ use std::ops::Range;
 
 use super::{Add, Depthwise, Gemm, Kernels, scalar};
 use crate::int8::quant::Bounds;
-use crate::int8::weights::{Block, PANEL};
+use crate::int8::weights::{Block, DepthwiseWeights, PANEL};
 use crate::int8::window::Window;
 
 /// Pixels of a register tile; with two vectors of channels it fills 12 of the 16 registers with sums.
@@ -22,16 +22,7 @@ const MOST_TAPS: usize = 64;
 /// The set, if this processor has what it needs.
 pub fn kernels() -> Option<Kernels> {
     let able = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma");
-    able.then_some(Kernels {
-        name: "int8-avx2",
-        dot: None,
-        widen,
-        gemm,
-        depthwise,
-        add,
-        sum_pixels,
-        wants_blocks: true,
-    })
+    able.then_some(Kernels { name: "int8-avx2", dot: None, widen, gemm, depthwise, add, sum_pixels, prepare_depthwise })
 }
 
 // The functions below are reachable only through `kernels`, that is after AVX2 and FMA were found.
@@ -264,7 +255,12 @@ impl Place {
     }
 }
 
-fn depthwise(call: &Depthwise<'_>, output: &mut [u8]) {
+/// Cuts the channels into blocks.
+pub fn prepare_depthwise(_: &Window, weights: DepthwiseWeights) -> DepthwiseWeights {
+    weights.with_blocks()
+}
+
+pub fn depthwise(call: &Depthwise<'_>, output: &mut [u8]) {
     if call.weights.blocks.is_empty() || call.window.taps() > MOST_TAPS {
         scalar::depthwise(call, output);
     } else if call.fits(output) {

@@ -46,7 +46,7 @@ const TABLE: &[Entry] = &[
 #[cfg(target_arch = "x86_64")]
 mod x86 {
     pub use crate::int8::kernels::avx2::kernels as avx2;
-    pub use crate::int8::kernels::avx512::kernels as avx512vnni;
+    pub use crate::int8::kernels::vnni::avx512 as avx512vnni;
 }
 
 /// Other processors have none of these.

@@ -2,12 +2,12 @@
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
-#[cfg(target_arch = "x86_64")]
-mod avx512;
 mod choice;
 mod scalar;
 #[cfg(test)]
 mod tests;
+#[cfg(target_arch = "x86_64")]
+mod vnni;
 
 use super::quant::Bounds;
 use super::weights::{DepthwiseWeights, DotPacking, DotWeights, Packed};
@@ -98,6 +98,7 @@ impl DotGemm<'_> {
 }
 
 /// A depthwise convolution of a whole image.
+#[derive(Clone, Copy)]
 pub struct Depthwise<'a> {
     /// NHWC.
     pub input: &'a [u8],
@@ -175,8 +176,8 @@ pub struct Kernels {
     pub add: fn(&Add, &[u8], &[u8], &mut [u8]),
     /// Adds every pixel of an NHWC image to the sums, one a channel.
     pub sum_pixels: fn(&[u8], &mut [i32]),
-    /// Whether depthwise weights are wanted in [`super::weights::Block`]s.
-    pub wants_blocks: bool,
+    /// Adds to the weights of a depthwise convolution over a window what `depthwise` wants to read.
+    pub prepare_depthwise: fn(&Window, DepthwiseWeights) -> DepthwiseWeights,
 }
 
 impl std::fmt::Debug for Kernels {

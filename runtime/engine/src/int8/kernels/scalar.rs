@@ -12,7 +12,7 @@ pub const KERNELS: Kernels = Kernels {
     depthwise,
     add,
     sum_pixels,
-    wants_blocks: false,
+    prepare_depthwise: |_, weights| weights,
 };
 
 pub fn widen(bytes: &[u8], wide: &mut [i16]) {

@@ -2,7 +2,7 @@
 
 use std::arch::x86_64::*;
 
-use super::finish::Finish;
+use super::finish::FinishWide;
 use crate::int8::kernels::{DotGemm, scalar};
 use crate::int8::weights::DotPacking;
 
@@ -37,7 +37,7 @@ pub fn gemm(call: &DotGemm<'_>, output: &mut [u8]) {
 unsafe fn gemm_avx512(call: &DotGemm<'_>, output: *mut u8) {
     let weights = call.weights;
     let panel_bytes = weights.runs * weights.run * LANES;
-    let finish = Finish::new(weights.epilogue.bounds);
+    let finish = FinishWide::new(weights.epilogue.bounds);
     let panels = weights.channels.div_ceil(LANES);
     for first in (0..panels).step_by(MOST_VECTORS) {
         // SAFETY: panels, biases and scales are whole; each output pixel has `channels` bytes.
@@ -73,7 +73,7 @@ struct Tile {
     /// Channels of these panels.
     channels: usize,
     output_stride: usize,
-    finish: Finish,
+    finish: FinishWide,
 }
 
 impl Tile {

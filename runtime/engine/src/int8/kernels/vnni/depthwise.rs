@@ -1,0 +1,259 @@
+//! Depthwise convolutions column by column: the bytes of one input column, four rows of it, are brought together once
+//! for each channel and then multiplied into all output columns whose window covers them.
+
+use std::arch::x86_64::*;
+
+use super::finish::{FinishHalf, FinishQuarter, FinishWide};
+use crate::int8::kernels::{Depthwise, avx2};
+use crate::int8::weights::{ColumnBlock, DepthwiseWeights};
+use crate::int8::window::Window;
+
+/// Rows of a column that one product takes in.
+const QUAD: usize = 4;
+
+/// Most rows of a window.
+const MOST_ROWS: usize = 2 * QUAD;
+
+/// Cuts the weights for these kernels where they can do the window, for AVX2's otherwise.
+fn prepare(window: &Window, weights: DepthwiseWeights, widest: usize) -> DepthwiseWeights {
+    let ([rows, columns], [_, stride], [_, dilation]) = (window.kernel, window.stride, window.dilation);
+    let known = (1..=MOST_ROWS).contains(&rows)
+        && matches!((columns, stride), (3 | 5, 1 | 2))
+        && dilation == 1
+        && weights.channels >= 16
+        && !weights.epilogue.is_wide;
+    let columns = known.then(|| weights.columns_for(rows, columns, widest)).flatten();
+    match columns {
+        Some(columns) => DepthwiseWeights { columns, ..weights },
+        None => avx2::prepare_depthwise(window, weights),
+    }
+}
+
+/// As [`prepare`], in blocks of up to 64 channels.
+pub fn prepare_512(window: &Window, weights: DepthwiseWeights) -> DepthwiseWeights {
+    prepare(window, weights, wide::WIDTH)
+}
+
+/// Where the rows of a window lie for one output row.
+struct Rows {
+    /// The first byte of each row's first pixel; a border pixel where the row is not on the image.
+    starts: [*const u8; MOST_ROWS],
+    /// Bytes to the next pixel; 0 in the border.
+    steps: [usize; MOST_ROWS],
+    border: *const u8,
+    /// Columns before the image, and columns of the image.
+    pad: usize,
+    columns: usize,
+    output_columns: usize,
+    channels: usize,
+}
+
+impl Rows {
+    fn new(call: &Depthwise<'_>, row: usize) -> Self {
+        let channels = call.weights.channels;
+        let ([_, columns], [_, pad], [_, output_columns]) = (call.window.input, call.window.pad, call.window.output);
+        let border = call.border.as_ptr();
+        let mut rows =
+            Self { starts: [border; MOST_ROWS], steps: [0; MOST_ROWS], border, pad, columns, output_columns, channels };
+        let [taps, _] = call.window.kernel;
+        for (tap, (start, step)) in rows.starts.iter_mut().zip(&mut rows.steps).enumerate().take(taps) {
+            if let Some(y) = call.window.row(row, tap) {
+                // An address only; `fits` has shown that it lies in the input.
+                *start = call.input.as_ptr().wrapping_add(y * columns * channels);
+                *step = channels;
+            }
+        }
+        rows
+    }
+
+    /// Where a row's pixel in a column lies, counted with the border before the image.
+    #[inline]
+    fn pixel(&self, row: usize, column: usize) -> *const u8 {
+        let column = column.wrapping_sub(self.pad);
+        match (self.starts.get(row), self.steps.get(row)) {
+            (Some(start), Some(step)) if column < self.columns => start.wrapping_add(column * step),
+            _ => self.border,
+        }
+    }
+}
+
+/// Makes the kernel for one width of vectors.
+macro_rules! column_kernel {
+    ($name:ident, $ops:ident, $finish:ty, $features:literal, $dot:path) => {
+        mod $name {
+            use super::*;
+            use crate::int8::kernels::vnni::ops::$ops::{Vector, high_i8, high_i16, load, load_floats, low_i8};
+            use crate::int8::kernels::vnni::ops::$ops::{low_i16, store, zero};
+
+            /// Bytes of a vector: channels of a block.
+            pub const WIDTH: usize = size_of::<Vector>();
+
+            /// The four rows from `QUAD * quad` on of one column, as four vectors of four bytes a channel.
+            ///
+            /// # Safety
+            /// Each pixel that `rows` knows is followed by `first + WIDTH` bytes.
+            #[inline]
+            #[target_feature(enable = $features)]
+            unsafe fn column(rows: &Rows, column: usize, quad: usize, first: usize) -> [Vector; QUAD] {
+                // SAFETY: as the caller says; unaligned loads.
+                let row = |row: usize| unsafe { load(rows.pixel(QUAD * quad + row, column).add(first).cast()) };
+                let (a, b, c, d) = (row(0), row(1), row(2), row(3));
+                let (ab, cd) = ([low_i8(a, b), high_i8(a, b)], [low_i8(c, d), high_i8(c, d)]);
+                let ([ab_low, ab_high], [cd_low, cd_high]) = (ab, cd);
+                [
+                    low_i16(ab_low, cd_low),
+                    high_i16(ab_low, cd_low),
+                    low_i16(ab_high, cd_high),
+                    high_i16(ab_high, cd_high),
+                ]
+            }
+
+            /// One output row of one block: `COLUMNS` by at most `QUAD * QUADS` taps, `STRIDE` columns from one output
+            /// to the next, `SLOTS` outputs covered by one column.
+            ///
+            /// # Safety
+            /// As [`column`]; the block is of this width and has weights for all taps; `output` has room for the row.
+            #[target_feature(enable = $features)]
+            pub unsafe fn row<const COLUMNS: usize, const STRIDE: usize, const QUADS: usize, const SLOTS: usize>(
+                rows: &Rows,
+                block: &ColumnBlock,
+                finish: &$finish,
+                output: *mut u8,
+            ) {
+                // SAFETY: a block holds four vectors of biases; unaligned loads.
+                let bias: [Vector; QUAD] =
+                    std::array::from_fn(|at| unsafe { load(block.bias.as_ptr().add(WIDTH / 4 * at).cast()) });
+                let mut sums = [bias; SLOTS];
+                // The first steps make no output; they begin those that the first columns belong to.
+                let early = SLOTS - 1;
+                for step in 0..early + rows.output_columns {
+                    for fresh in 0..STRIDE {
+                        let offset = COLUMNS - STRIDE + fresh;
+                        let at = (step * STRIDE + offset).wrapping_sub(early * STRIDE);
+                        for quad in 0..QUADS {
+                            // SAFETY: as the caller says.
+                            let inputs = unsafe { column(rows, at, quad, block.start) };
+                            for (slot, sums) in sums.iter_mut().enumerate() {
+                                let tap = offset.wrapping_sub(slot * STRIDE);
+                                if tap >= COLUMNS {
+                                    continue;
+                                }
+                                for (index, (sum, inputs)) in sums.iter_mut().zip(inputs).enumerate() {
+                                    let place = ((tap * QUADS + quad) * QUAD + index) * WIDTH;
+                                    // SAFETY: a block holds `COLUMNS * QUADS` times four vectors of weights.
+                                    let weights = unsafe { load(block.weights.as_ptr().add(place).cast()) };
+                                    *sum = $dot(*sum, inputs, weights);
+                                }
+                            }
+                        }
+                    }
+                    let done = sums.first().copied().unwrap_or(bias);
+                    for slot in 1..SLOTS {
+                        sums.swap(slot - 1, slot);
+                    }
+                    if let Some(last) = sums.last_mut() {
+                        *last = bias;
+                    }
+                    let Some(output_column) = step.checked_sub(early) else { continue };
+                    let mut steps = [zero(); QUAD];
+                    for (index, (step, sums)) in steps.iter_mut().zip(done).enumerate() {
+                        // SAFETY: a block holds four vectors of scales; unaligned loads.
+                        let scale = unsafe { load_floats(block.scale.as_ptr().add(WIDTH / 4 * index)) };
+                        *step = finish.scale(sums, scale);
+                    }
+                    // SAFETY: the output has `channels` bytes for each column, and the block ends within them.
+                    unsafe {
+                        let output = output.add(output_column * rows.channels + block.start);
+                        store(output.cast(), finish.narrow(steps));
+                    }
+                }
+            }
+
+            /// One output row of one block, by the loop made for its window.
+            ///
+            /// # Safety
+            /// As [`row`].
+            #[inline]
+            #[target_feature(enable = $features)]
+            pub unsafe fn any_row(
+                call: &Depthwise<'_>,
+                rows: &Rows,
+                block: &ColumnBlock,
+                finish: &$finish,
+                output: *mut u8,
+            ) {
+                let ([tap_rows, columns], [_, stride]) = (call.window.kernel, call.window.stride);
+                // SAFETY: passed on from the caller.
+                unsafe {
+                    match (columns, stride, tap_rows > QUAD) {
+                        (3, 1, false) => row::<3, 1, 1, 3>(rows, block, finish, output),
+                        (3, 1, true) => row::<3, 1, 2, 3>(rows, block, finish, output),
+                        (3, 2, false) => row::<3, 2, 1, 2>(rows, block, finish, output),
+                        (3, 2, true) => row::<3, 2, 2, 2>(rows, block, finish, output),
+                        (5, 1, false) => row::<5, 1, 1, 5>(rows, block, finish, output),
+                        (5, 1, true) => row::<5, 1, 2, 5>(rows, block, finish, output),
+                        (5, 2, false) => row::<5, 2, 1, 3>(rows, block, finish, output),
+                        (5, 2, true) => row::<5, 2, 2, 3>(rows, block, finish, output),
+                        _ => {}
+                    }
+                }
+            }
+        }
+    };
+}
+
+column_kernel!(wide, wide, FinishWide, "avx512f,avx512bw,avx512vl,avx512vnni", _mm512_dpbusd_epi32);
+column_kernel!(half, half, FinishHalf, "avx2,avx512f,avx512vl,avx512vnni", _mm256_dpbusd_epi32);
+column_kernel!(quarter, quarter, FinishQuarter, "avx2,avx512f,avx512vl,avx512vnni", _mm_dpbusd_epi32);
+
+pub fn depthwise_512(call: &Depthwise<'_>, output: &mut [u8]) {
+    if call.weights.columns.is_empty() {
+        avx2::depthwise(call, output);
+    } else if can_run(call, output) {
+        // SAFETY: the features were found before this function could be reached; `can_run` has shown that input, border,
+        // blocks and output cover the whole image and that the blocks are for this window.
+        unsafe { run_512(call, output.as_mut_ptr()) }
+    }
+}
+
+/// Whether all slices are long enough for what the numbers say.
+fn can_run(call: &Depthwise<'_>, output: &[u8]) -> bool {
+    let [rows, columns] = call.window.kernel;
+    let weights = 4 * columns * rows.div_ceil(QUAD);
+    let fits = |block: &ColumnBlock| {
+        matches!(block.width, 16 | 32 | 64)
+            && block.start.saturating_add(block.width) <= call.weights.channels
+            && block.weights.len() >= weights * block.width
+            && block.bias.len() >= block.width
+            && block.scale.len() >= block.width
+    };
+    let [_, dilation] = call.window.dilation;
+    rows <= MOST_ROWS
+        && dilation == 1
+        && !call.weights.epilogue.is_wide
+        && call.fits(output)
+        && call.weights.columns.iter().all(fits)
+}
+
+/// # Safety
+/// `can_run` holds for the memory at `output`.
+#[target_feature(enable = "avx2,avx512f,avx512bw,avx512vl,avx512vnni")]
+unsafe fn run_512(call: &Depthwise<'_>, output: *mut u8) {
+    let bounds = call.weights.epilogue.bounds;
+    let (wide, half, quarter) = (FinishWide::new(bounds), FinishHalf::new(bounds), FinishQuarter::new(bounds));
+    let [output_rows, output_columns] = call.window.output;
+    for row in 0..output_rows {
+        let rows = Rows::new(call, row);
+        // SAFETY: the output holds all rows; each block ends within the channels, and is long enough for its width.
+        unsafe {
+            let output = output.add(row * output_columns * call.weights.channels);
+            for block in &call.weights.columns {
+                match block.width {
+                    wide::WIDTH => wide::any_row(call, &rows, block, &wide, output),
+                    half::WIDTH => half::any_row(call, &rows, block, &half, output),
+                    _ => quarter::any_row(call, &rows, block, &quarter, output),
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,63 @@
+//! From exact sums to stored steps.
+
+use std::arch::x86_64::{_mm512_permutexvar_epi32, _mm512_setr_epi32};
+
+use super::ops;
+use crate::int8::quant::Bounds;
+
+/// Makes the epilogue for one width of vectors.
+macro_rules! finish {
+    ($name:ident, $ops:ident, $features:literal, $doc:literal) => {
+        #[doc = $doc]
+        #[derive(Clone, Copy)]
+        pub struct $name {
+            zero_point: ops::$ops::Vector,
+            least: ops::$ops::Vector,
+            most: ops::$ops::Vector,
+        }
+
+        impl $name {
+            #[inline]
+            #[target_feature(enable = $features)]
+            pub fn new(bounds: Bounds) -> Self {
+                Self {
+                    zero_point: ops::$ops::fill_i16(bounds.zero_point as i16),
+                    least: ops::$ops::fill_i8((bounds.low as i32 + bounds.zero_point) as i8),
+                    most: ops::$ops::fill_i8((bounds.high as i32 + bounds.zero_point) as i8),
+                }
+            }
+
+            /// Scales and rounds sums, none of which leaves i32 thereby.
+            #[inline]
+            #[target_feature(enable = $features)]
+            pub fn scale(&self, sums: ops::$ops::Vector, scale: ops::$ops::Floats) -> ops::$ops::Vector {
+                ops::$ops::round(ops::$ops::multiply(ops::$ops::to_floats(sums), scale))
+            }
+
+            /// Adds the zero point to four vectors of steps and clamps them: the saturation of each narrowing does not
+            /// change what the clamp gives. Each 128-bit lane gets four steps of every vector's own lane.
+            #[inline]
+            #[target_feature(enable = $features)]
+            pub fn narrow(&self, [a, b, c, d]: [ops::$ops::Vector; 4]) -> ops::$ops::Vector {
+                use ops::$ops::{add_i16, max_u8, min_u8, narrow_i16, narrow_i32};
+                let first = add_i16(narrow_i32(a, b), self.zero_point);
+                let second = add_i16(narrow_i32(c, d), self.zero_point);
+                min_u8(max_u8(narrow_i16(first, second), self.least), self.most)
+            }
+        }
+    };
+}
+
+finish!(FinishWide, wide, "avx512f,avx512bw", "The epilogue's constants in vectors of 64 bytes.");
+finish!(FinishHalf, half, "avx2", "The epilogue's constants in vectors of 32 bytes.");
+finish!(FinishQuarter, quarter, "avx2", "The epilogue's constants in vectors of 16 bytes.");
+
+impl FinishWide {
+    /// As [`Self::narrow`], in order: all of the first vector, then all of the second, and so on.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw")]
+    pub fn narrow_in_order(&self, steps: [ops::wide::Vector; 4]) -> ops::wide::Vector {
+        let order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+        _mm512_permutexvar_epi32(order, self.narrow(steps))
+    }
+}
