@@ -17,6 +17,8 @@ pub enum KernelChoice {
     Scalar,
     /// x86-64 with AVX2 and FMA.
     Avx2,
+    /// x86-64 with AVX-VNNI.
+    AvxVnni,
     /// x86-64 with AVX-512 VNNI.
     Avx512Vnni,
 }
@@ -35,6 +37,7 @@ struct Entry {
 const TABLE: &[Entry] = &[
     Entry { name: "scalar", choice: KernelChoice::Scalar, needs: "nothing", find: || Some(scalar::KERNELS) },
     Entry { name: "avx2", choice: KernelChoice::Avx2, needs: "AVX2 with FMA", find: x86::avx2 },
+    Entry { name: "avxvnni", choice: KernelChoice::AvxVnni, needs: "AVX-VNNI", find: x86::avxvnni },
     Entry {
         name: "avx512vnni",
         choice: KernelChoice::Avx512Vnni,
@@ -46,7 +49,7 @@ const TABLE: &[Entry] = &[
 #[cfg(target_arch = "x86_64")]
 mod x86 {
     pub use crate::int8::kernels::avx2::kernels as avx2;
-    pub use crate::int8::kernels::vnni::avx512 as avx512vnni;
+    pub use crate::int8::kernels::vnni::{avx as avxvnni, avx512 as avx512vnni};
 }
 
 /// Other processors have none of these.
@@ -55,6 +58,10 @@ mod x86 {
     use crate::int8::kernels::Kernels;
 
     pub fn avx2() -> Option<Kernels> {
+        None
+    }
+
+    pub fn avxvnni() -> Option<Kernels> {
         None
     }
 

@@ -8,7 +8,10 @@ use crate::int8::weights::Epilogue;
 
 /// All sets that this processor can run, but the scalar one.
 fn others() -> Vec<Kernels> {
-    choice::runnable().filter(|kernels| kernels.name != scalar::KERNELS.name).collect()
+    let sets = choice::runnable().filter(|kernels| kernels.name != scalar::KERNELS.name);
+    #[cfg(target_arch = "x86_64")]
+    let sets = sets.chain(vnni::avx_by_avx512());
+    sets.collect()
 }
 
 /// Ranges of an output: whole, clipped, a single step; zero points at both ends.

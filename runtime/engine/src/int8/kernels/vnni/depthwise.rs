@@ -29,6 +29,11 @@ fn prepare(window: &Window, weights: DepthwiseWeights, widest: usize) -> Depthwi
     }
 }
 
+/// As [`prepare`], in blocks of up to 32 channels.
+pub fn prepare_256(window: &Window, weights: DepthwiseWeights) -> DepthwiseWeights {
+    prepare(window, weights, half::WIDTH)
+}
+
 /// As [`prepare`], in blocks of up to 64 channels.
 pub fn prepare_512(window: &Window, weights: DepthwiseWeights) -> DepthwiseWeights {
     prepare(window, weights, wide::WIDTH)
@@ -202,18 +207,59 @@ macro_rules! column_kernel {
     };
 }
 
+/// Makes the loop over rows and blocks, for vectors of 32 and 16 bytes and perhaps 64.
+macro_rules! run {
+    ($name:ident, $rows:ident, $features:literal, $half:ident, $quarter:ident $(, $wide:ident)?) => {
+        pub fn $name(call: &Depthwise<'_>, output: &mut [u8]) {
+            if call.weights.columns.is_empty() {
+                avx2::depthwise(call, output);
+            } else if can_run(call, output) {
+                // SAFETY: the features were found before this function could be reached; `can_run` has shown that
+                // input, border, blocks and output cover the whole image and that the blocks are for this window.
+                unsafe { $rows(call, output.as_mut_ptr()) }
+            }
+        }
+
+        /// # Safety
+        /// `can_run` holds for the memory at `output`.
+        #[target_feature(enable = $features)]
+        unsafe fn $rows(call: &Depthwise<'_>, output: *mut u8) {
+            let bounds = call.weights.epilogue.bounds;
+            let [output_rows, output_columns] = call.window.output;
+            for row in 0..output_rows {
+                let rows = Rows::new(call, row);
+                // SAFETY: the output holds all rows; each block ends within the channels, and is long enough for its width.
+                unsafe {
+                    let output = output.add(row * output_columns * call.weights.channels);
+                    for block in &call.weights.columns {
+                        match block.width {
+                            $(64 => $wide::any_row(call, &rows, block, &FinishWide::new(bounds), output),)?
+                            32 => $half::any_row(call, &rows, block, &FinishHalf::new(bounds), output),
+                            16 => $quarter::any_row(call, &rows, block, &FinishQuarter::new(bounds), output),
+                            _ => {}
+                        }
+                    }
+                }
+            }
+        }
+    };
+}
+
 column_kernel!(wide, wide, FinishWide, "avx512f,avx512bw,avx512vl,avx512vnni", _mm512_dpbusd_epi32);
 column_kernel!(half, half, FinishHalf, "avx2,avx512f,avx512vl,avx512vnni", _mm256_dpbusd_epi32);
 column_kernel!(quarter, quarter, FinishQuarter, "avx2,avx512f,avx512vl,avx512vnni", _mm_dpbusd_epi32);
+run!(depthwise_512, run_512, "avx2,avx512f,avx512bw,avx512vl,avx512vnni", half, quarter, wide);
+// What `avx` holds, where AVX-VNNI cannot be run.
+#[cfg(test)]
+run!(depthwise_256, run_256, "avx2,avx512f,avx512vl,avx512vnni", half, quarter);
 
-pub fn depthwise_512(call: &Depthwise<'_>, output: &mut [u8]) {
-    if call.weights.columns.is_empty() {
-        avx2::depthwise(call, output);
-    } else if can_run(call, output) {
-        // SAFETY: the features were found before this function could be reached; `can_run` has shown that input, border,
-        // blocks and output cover the whole image and that the blocks are for this window.
-        unsafe { run_512(call, output.as_mut_ptr()) }
-    }
+/// The same code with the VEX spelling of the instruction, for processors that have VNNI without AVX-512.
+pub mod avx {
+    use super::*;
+
+    column_kernel!(half, half, FinishHalf, "avx2,avxvnni", _mm256_dpbusd_avx_epi32);
+    column_kernel!(quarter, quarter, FinishQuarter, "avx2,avxvnni", _mm_dpbusd_avx_epi32);
+    run!(depthwise, run, "avx2,avxvnni", half, quarter);
 }
 
 /// Whether all slices are long enough for what the numbers say.
@@ -233,27 +279,4 @@ fn can_run(call: &Depthwise<'_>, output: &[u8]) -> bool {
         && !call.weights.epilogue.is_wide
         && call.fits(output)
         && call.weights.columns.iter().all(fits)
-}
-
-/// # Safety
-/// `can_run` holds for the memory at `output`.
-#[target_feature(enable = "avx2,avx512f,avx512bw,avx512vl,avx512vnni")]
-unsafe fn run_512(call: &Depthwise<'_>, output: *mut u8) {
-    let bounds = call.weights.epilogue.bounds;
-    let (wide, half, quarter) = (FinishWide::new(bounds), FinishHalf::new(bounds), FinishQuarter::new(bounds));
-    let [output_rows, output_columns] = call.window.output;
-    for row in 0..output_rows {
-        let rows = Rows::new(call, row);
-        // SAFETY: the output holds all rows; each block ends within the channels, and is long enough for its width.
-        unsafe {
-            let output = output.add(row * output_columns * call.weights.channels);
-            for block in &call.weights.columns {
-                match block.width {
-                    wide::WIDTH => wide::any_row(call, &rows, block, &wide, output),
-                    half::WIDTH => half::any_row(call, &rows, block, &half, output),
-                    _ => quarter::any_row(call, &rows, block, &quarter, output),
-                }
-            }
-        }
-    }
 }

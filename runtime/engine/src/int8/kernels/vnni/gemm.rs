@@ -7,7 +7,7 @@ use crate::int8::kernels::{DotGemm, scalar};
 use crate::int8::weights::DotPacking;
 
 /// Output channels of a vector of sums.
-const LANES: usize = 16;
+pub const LANES: usize = 16;
 
 /// Vectors of weights that are worked on at once.
 const MOST_VECTORS: usize = 4;
@@ -16,7 +16,7 @@ const MOST_VECTORS: usize = 4;
 const TILE: usize = 6;
 
 /// Bytes that one sum takes in at once.
-const GROUP: usize = 4;
+pub const GROUP: usize = 4;
 
 pub const PACKING: DotPacking = DotPacking { panel: LANES, group: GROUP, offset: 0 };
 
@@ -84,7 +84,7 @@ impl Tile {
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
     unsafe fn run_all(&self, call: &DotGemm<'_>, output: *mut u8) {
         let tiles = call.pixels.div_ceil(TILE);
-        let (mut first, mut place) = (0, Place { column: 0, byte: 0, row: 0 });
+        let (mut first, mut place) = (0, Place::default());
         for tile in 0..tiles {
             let count = (call.pixels - first).div_ceil(tiles - tile);
             let mut pixels = [call.input.as_ptr(); TILE];
@@ -267,15 +267,16 @@ impl Tile {
 }
 
 /// Where the next pixel's input begins.
-struct Place {
+#[derive(Default)]
+pub struct Place {
     column: usize,
-    byte: usize,
+    pub byte: usize,
     row: usize,
 }
 
 impl Place {
     #[inline]
-    fn advance(&mut self, call: &DotGemm<'_>) {
+    pub fn advance(&mut self, call: &DotGemm<'_>) {
         self.column += 1;
         self.byte += call.pixel_pitch;
         if self.column == call.columns {

@@ -1,14 +1,18 @@
-//! x86-64 with AVX-512 VNNI (Zen 4, Ice Lake and later): the product of bytes is one instruction.
+//! x86-64 with VNNI: `vpdpbusd` adds four products of an unsigned by a signed byte to a sum, exactly.
+//!
+//! Two sets: AVX-512 VNNI (Zen 4, Ice Lake and later), in vectors of 64 bytes; AVX-VNNI (Alder Lake, Zen 5 and later),
+//! the same instruction in vectors of 32 bytes under another encoding.
 #![allow(unsafe_code)]
 
 mod depthwise;
 mod finish;
 mod gemm;
+mod gemm_half;
 mod ops;
 
 use super::{DotKernels, Kernels, avx2};
 
-/// The set, if this processor has what it needs.
+/// The set for AVX-512 VNNI, if this processor has what it needs.
 pub fn avx512() -> Option<Kernels> {
     let avx2 = avx2::kernels()?;
     let able = is_x86_feature_detected!("avx512f")
@@ -21,5 +25,30 @@ pub fn avx512() -> Option<Kernels> {
         depthwise: depthwise::depthwise_512,
         prepare_depthwise: depthwise::prepare_512,
         ..avx2
+    })
+}
+
+/// The set for AVX-VNNI, if this processor has what it needs.
+pub fn avx() -> Option<Kernels> {
+    let avx2 = avx2::kernels()?;
+    is_x86_feature_detected!("avxvnni").then_some(Kernels {
+        name: "int8-avxvnni",
+        dot: Some(DotKernels { packing: gemm::PACKING, gemm: gemm_half::avx::gemm }),
+        depthwise: depthwise::avx::depthwise,
+        prepare_depthwise: depthwise::prepare_256,
+        ..avx2
+    })
+}
+
+/// The code of [`avx`] with the instruction as AVX-512 encodes it, so that its logic is tested where only that runs.
+#[cfg(test)]
+pub fn avx_by_avx512() -> Option<Kernels> {
+    let avx512 = avx512()?;
+    Some(Kernels {
+        name: "int8-avxvnni in AVX-512's encoding",
+        dot: Some(DotKernels { packing: gemm::PACKING, gemm: gemm_half::avx512::gemm }),
+        depthwise: depthwise::depthwise_256,
+        prepare_depthwise: depthwise::prepare_256,
+        ..avx512
     })
 }
