@@ -1,7 +1,8 @@
 //! From a picture to a model's input tensor: one pass that crops and scales, one table look-up that normalises.
 
-use fast_image_resize::images::{Image, ImageRef};
-use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
+use fast_image_resize::images::{TypedImage, TypedImageRef};
+use fast_image_resize::pixels::U8x3;
+use fast_image_resize::{FilterType, ResizeAlg, ResizeOptions, Resizer};
 use serde::{Deserialize, Serialize};
 use tinysaver_core::{Element, InputSpec, Layout};
 
@@ -94,7 +95,7 @@ pub struct Preprocessor {
     crop_fraction: f64,
     options: ResizeOptions,
     resizer: Resizer,
-    scaled: Image<'static>,
+    scaled: TypedImage<'static, U8x3>,
     tables: Tables,
     /// For each of the model's channels, which of R G B it reads.
     sources: [usize; 3],
@@ -113,35 +114,23 @@ impl Preprocessor {
     /// # Errors
     /// A rule out of range or a tensor that is no colour picture.
     pub fn new(rule: &Preprocess, spec: InputSpec) -> Result<Self, PreprocessError> {
-        if !(rule.crop_fraction > 0.0 && rule.crop_fraction <= 1.0) {
-            return Err(PreprocessError::CropFraction(rule.crop_fraction));
-        }
-        if !rule.mean.iter().all(|mean| mean.is_finite()) || !rule.std.iter().all(|std| std.is_finite() && *std > 0.0) {
-            return Err(PreprocessError::Normalisation);
-        }
-        let size = PreprocessError::Size { height: spec.height, width: spec.width, channels: spec.channels };
-        let (Ok(width), Ok(height)) = (u32::try_from(spec.width), u32::try_from(spec.height)) else { return Err(size) };
-        if spec.channels != 3 || spec.is_empty() {
-            return Err(size);
-        }
-        let (tables, tensor) = match spec.element {
-            Element::F32 => (Tables::F32(Box::new(float_tables(rule))), Tensor::F32(vec![0.0; spec.len()])),
-            Element::U8 { scale, zero_point } => {
-                (Tables::U8(Box::new(quantised_tables(rule, scale, zero_point))), Tensor::U8(vec![0; spec.len()]))
-            }
+        let (width, height) = check_rule(rule, &spec)?;
+        let tables = match spec.element {
+            Element::F32 => Tables::F32(Box::new(float_tables(rule))),
+            Element::U8 { scale, zero_point } => Tables::U8(Box::new(quantised_tables(rule, scale, zero_point))),
         };
         Ok(Self {
             spec,
             crop_fraction: rule.crop_fraction,
             options: ResizeOptions::new().resize_alg(rule.filter.algorithm()).use_alpha(false),
             resizer: Resizer::new(),
-            scaled: Image::new(width, height, PixelType::U8x3),
+            scaled: TypedImage::new(width, height),
             tables,
             sources: match rule.channels {
                 ChannelOrder::Rgb => [0, 1, 2],
                 ChannelOrder::Bgr => [2, 1, 0],
             },
-            tensor,
+            tensor: empty_tensor(&spec),
         })
     }
 
@@ -151,17 +140,20 @@ impl Preprocessor {
     /// A picture whose size contradicts its pixels.
     pub fn tensor(&mut self, picture: &Picture) -> Result<&Tensor, PreprocessError> {
         let resize_error = |error: String| PreprocessError::Resize(error);
-        let source = ImageRef::new(picture.width, picture.height, &picture.rgb, PixelType::U8x3)
+        // Typed: the untyped call compiles the resizer for every kind of pixel, which takes minutes.
+        let source = TypedImageRef::<U8x3>::from_buffer(picture.width, picture.height, &picture.rgb)
             .map_err(|error| resize_error(error.to_string()))?;
         let (left, top, side) = centre_square(picture.width, picture.height, self.crop_fraction);
         let options = self.options.crop(left, top, side, side);
-        self.resizer.resize(&source, &mut self.scaled, &options).map_err(|error| resize_error(error.to_string()))?;
+        self.resizer
+            .resize_typed(&source, &mut self.scaled, &options)
+            .map_err(|error| resize_error(error.to_string()))?;
         self.fill();
         Ok(&self.tensor)
     }
 
     fn fill(&mut self) {
-        let pixels = self.scaled.buffer();
+        let pixels = self.scaled.pixels();
         match (&self.tables, &mut self.tensor) {
             (Tables::F32(tables), Tensor::F32(out)) => spread(pixels, &self.spec, self.sources, tables, out),
             (Tables::U8(tables), Tensor::U8(out)) => spread(pixels, &self.spec, self.sources, tables, out),
@@ -171,22 +163,44 @@ impl Preprocessor {
     }
 }
 
+/// Refuses rules and tensors that cannot be served; gives the tensor's width and height.
+pub(crate) fn check_rule(rule: &Preprocess, spec: &InputSpec) -> Result<(u32, u32), PreprocessError> {
+    if !(rule.crop_fraction > 0.0 && rule.crop_fraction <= 1.0) {
+        return Err(PreprocessError::CropFraction(rule.crop_fraction));
+    }
+    if !rule.mean.iter().all(|mean| mean.is_finite()) || !rule.std.iter().all(|std| std.is_finite() && *std > 0.0) {
+        return Err(PreprocessError::Normalisation);
+    }
+    match (u32::try_from(spec.width), u32::try_from(spec.height)) {
+        (Ok(width), Ok(height)) if spec.channels == 3 && !spec.is_empty() => Ok((width, height)),
+        _ => Err(PreprocessError::Size { height: spec.height, width: spec.width, channels: spec.channels }),
+    }
+}
+
+/// A tensor of zeros to fill.
+pub(crate) fn empty_tensor(spec: &InputSpec) -> Tensor {
+    match spec.element {
+        Element::F32 => Tensor::F32(vec![0.0; spec.len()]),
+        Element::U8 { .. } => Tensor::U8(vec![0; spec.len()]),
+    }
+}
+
 /// Left, top and side of the kept square, in real-valued pixels.
-fn centre_square(width: u32, height: u32, fraction: f64) -> (f64, f64, f64) {
+pub(crate) fn centre_square(width: u32, height: u32, fraction: f64) -> (f64, f64, f64) {
     let side = f64::from(width.min(height)) * fraction;
     ((f64::from(width) - side) / 2.0, (f64::from(height) - side) / 2.0, side)
 }
 
 /// Looks each pixel up and writes it where the layout wants it.
-fn spread<T: Copy>(pixels: &[u8], spec: &InputSpec, sources: [usize; 3], tables: &[[T; 256]; 3], out: &mut [T]) {
+fn spread<T: Copy>(pixels: &[U8x3], spec: &InputSpec, sources: [usize; 3], tables: &[[T; 256]; 3], out: &mut [T]) {
     let (plane_stride, pixel_stride) = match spec.layout {
         Layout::Nchw => (spec.height * spec.width, 1),
         Layout::Nhwc => (1, 3),
     };
     for (channel, (table, source)) in tables.iter().zip(sources).enumerate() {
         let places = out.iter_mut().skip(channel * plane_stride).step_by(pixel_stride);
-        for (place, pixel) in places.zip(pixels.chunks_exact(3)) {
-            if let Some(&value) = pixel.get(source).and_then(|&level| table.get(usize::from(level))) {
+        for (place, pixel) in places.zip(pixels) {
+            if let Some(&value) = pixel.0.get(source).and_then(|&level| table.get(usize::from(level))) {
                 *place = value;
             }
         }
