@@ -6,11 +6,13 @@
 mod decode;
 mod files;
 mod frame;
+mod fused;
 mod pattern;
 mod preprocess;
 
 pub use decode::{DecodeError, DecodeLimits, Picture, decode};
 pub use files::{PictureFiles, SourceError};
 pub use frame::{Colour, FrameError, FrameView, Matrix, PixelFormat, Plane, Range};
+pub use fused::{FramePreprocessor, FrameTensorError};
 pub use pattern::{TestPattern, TestPatternError};
 pub use preprocess::{ChannelOrder, Filter, Preprocess, PreprocessError, Preprocessor, Tensor};

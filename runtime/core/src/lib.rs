@@ -4,12 +4,14 @@
 //! replayed bit for bit on any machine (exponentials come from `libm`, not from the platform's C library).
 #![forbid(unsafe_code)]
 
+mod change;
 mod confidence;
 mod gate;
 mod record;
 mod summary;
 mod tensor;
 
+pub use change::{GRID_COLUMNS, GRID_ROWS, LumaGrid};
 pub use confidence::{ConfidenceError, Prediction, Temperature, TemperatureError, top1};
 pub use gate::{Decision, Gate, Threshold, ThresholdError};
 pub use record::{Answer, DropReason, Exit, Outcome, RECORD_SCHEMA, Record, StageMicros};
