@@ -34,6 +34,7 @@
 //! scales must be finite and positive, a name must be made once and before it is used (so there are no cycles).
 
 mod compile;
+mod depthwise_weights;
 mod graph;
 mod kernels;
 mod memory;

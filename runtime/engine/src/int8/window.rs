@@ -32,6 +32,20 @@ impl Window {
         (output * stride + tap * dilation).checked_sub(pad).filter(|&column| column < columns)
     }
 
+    /// Rows and columns that the taps of all outputs cover, the border before the image included.
+    pub fn covered(&self) -> [usize; 2] {
+        let ([rows, columns], [_, stride]) = (self.output, self.stride);
+        let ([_, taps], [_, dilation]) = (self.kernel, self.dilation);
+        let across = columns.saturating_sub(1) * stride + taps.saturating_sub(1) * dilation + 1;
+        [self.covered_rows(rows), across]
+    }
+
+    /// Rows that the taps of `count` output rows cover.
+    pub fn covered_rows(&self, count: usize) -> usize {
+        let ([taps, _], [stride, _], [dilation, _]) = (self.kernel, self.stride, self.dilation);
+        count.saturating_sub(1) * stride + taps.saturating_sub(1) * dilation + 1
+    }
+
     /// Taps of one output.
     pub fn taps(&self) -> usize {
         let [rows, columns] = self.kernel;

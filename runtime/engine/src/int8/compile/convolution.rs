@@ -3,13 +3,14 @@
 use std::rc::Rc;
 
 use super::{Compiler, Operand, Operation, Pending, Value};
+use crate::int8::depthwise_weights::DepthwiseWeights;
 use crate::int8::graph::{Constant, Node, Unsupported, element};
 use crate::int8::kernels::DotKernels;
 use crate::int8::memory::TensorId;
 use crate::int8::plan::Size;
 use crate::int8::quant::Quant;
 use crate::int8::steps::{Convolution, DepthwiseStep, DotConvolution, Step};
-use crate::int8::weights::{DepthwiseWeights, DotPacking, DotWeights, Epilogue, PANEL, Packed};
+use crate::int8::weights::{DotPacking, DotWeights, Epilogue, PANEL, Packed};
 use crate::int8::window::Window;
 
 /// Longest sum that cannot leave i32: 255 * 255 a product.

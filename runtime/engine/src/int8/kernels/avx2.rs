@@ -9,8 +9,9 @@ use std::arch::x86_64::*;
 use std::ops::Range;
 
 use super::{Add, Depthwise, Gemm, Kernels, scalar};
+use crate::int8::depthwise_weights::{Block, DepthwiseWeights};
 use crate::int8::quant::Bounds;
-use crate::int8::weights::{Block, DepthwiseWeights, PANEL};
+use crate::int8::weights::PANEL;
 use crate::int8::window::Window;
 
 /// Pixels of a register tile; with two vectors of channels it fills 12 of the 16 registers with sums.

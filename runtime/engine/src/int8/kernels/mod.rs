@@ -9,8 +9,9 @@ mod tests;
 #[cfg(target_arch = "x86_64")]
 mod vnni;
 
+use super::depthwise_weights::DepthwiseWeights;
 use super::quant::Bounds;
-use super::weights::{DepthwiseWeights, DotPacking, DotWeights, Packed};
+use super::weights::{DotPacking, DotWeights, Packed};
 use super::window::Window;
 pub use choice::{KERNEL_VARIABLE, KernelChoice};
 

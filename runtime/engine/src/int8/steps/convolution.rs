@@ -1,8 +1,10 @@
 //! Convolutions: dense and grouped ones as matrix products of gathered rows, depthwise ones directly.
 
+use super::border::{Bordered, bands};
+use crate::int8::depthwise_weights::DepthwiseWeights;
 use crate::int8::kernels::{Depthwise, Gemm, Kernels};
 use crate::int8::memory::TensorId;
-use crate::int8::weights::{DepthwiseWeights, Packed};
+use crate::int8::weights::Packed;
 use crate::int8::window::Window;
 
 /// Numbers of one block of gathered rows: with the weights of a panel they stay in a 32 KiB first-level cache.
@@ -168,9 +170,51 @@ pub struct DepthwiseStep {
     pub weights: DepthwiseWeights,
 }
 
+/// Bytes of an image that are copied at once.
+const BAND: usize = 16 * 1024;
+
+/// Most bytes that are copied at once, where even one row needs many.
+const MOST_COPIED: usize = 1 << 22;
+
+/// Bytes that a kernel of narrow images may read beyond the last tap.
+const SLACK: usize = 64;
+
 impl DepthwiseStep {
-    pub(super) fn run(&self, input: &[u8], output: &mut [u8], kernels: &Kernels) {
+    fn bordered(&self) -> Option<Bordered> {
+        let bordered = Bordered { window: self.window, channels: self.weights.channels, border: *self.border.first()? };
+        let is_wanted = self.weights.narrow.is_some() && bordered.bytes(1) <= MOST_COPIED;
+        is_wanted.then_some(bordered)
+    }
+
+    fn band(&self, bordered: Bordered) -> usize {
+        let [rows, _] = self.window.output;
+        bordered.rows_for(BAND).clamp(1, rows.max(1))
+    }
+
+    /// Bytes of scratch wanted.
+    pub fn scratch(&self) -> usize {
+        let copy = self.bordered().map(|bordered| bordered.bytes(self.band(bordered)));
+        copy.map_or(0, |bytes| bytes.saturating_add(SLACK))
+    }
+
+    pub(super) fn run(&self, input: &[u8], output: &mut [u8], scratch: &mut [u8], kernels: &Kernels) {
         let call = Depthwise { input, border: &self.border, window: &self.window, weights: &self.weights };
-        (kernels.depthwise)(&call, output);
+        let Some(bordered) = self.bordered() else {
+            return (kernels.depthwise)(&call, output);
+        };
+        let [rows, columns] = self.window.output;
+        let [_, covered] = self.window.covered();
+        for band in bands(rows, self.band(bordered)) {
+            let image = bordered.copy(&band, input, scratch);
+            let window = Window {
+                input: [self.window.covered_rows(band.len()), covered],
+                output: [band.len(), columns],
+                pad: [0, 0],
+                ..self.window
+            };
+            let start = band.start * columns * self.weights.channels;
+            let call = Depthwise { input: image.bytes, window: &window, ..call };
+            (kernels.depthwise)(&call, output.get_mut(start..).unwrap_or_default());
+        }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use super::border::{Bordered, Image, bands};
 use crate::int8::kernels::{DotGemm, Kernels};
 use crate::int8::memory::TensorId;
 use crate::int8::weights::DotWeights;
@@ -51,14 +52,6 @@ pub struct DotConvolution {
     block: usize,
 }
 
-/// A part of an image that covers all taps of some output pixels.
-#[derive(Clone, Copy)]
-struct Image<'a> {
-    bytes: &'a [u8],
-    /// Bytes from one row to the next.
-    row_pitch: usize,
-}
-
 impl DotConvolution {
     /// A step from `tensors.0` to `tensors.1` over an input of `channels` with `border` around it. `groups` have a run for
     /// each row of the window.
@@ -85,7 +78,7 @@ impl DotConvolution {
         if self.groups.len() != 1 || (columns > 1 && dilation > 1) {
             return Source::Gathered;
         }
-        let ([rows, columns], [covered_rows, covered_columns]) = (self.window.input, self.covered());
+        let ([rows, columns], [covered_rows, covered_columns]) = (self.window.input, self.window.covered());
         let is_inside = self.window.pad == [0, 0] && covered_rows <= rows && covered_columns <= columns;
         let is_whole = self.groups.iter().all(|group| group.run == self.run_bytes());
         match is_inside && is_whole {
@@ -96,7 +89,7 @@ impl DotConvolution {
     }
 
     fn choose_block(&self) -> usize {
-        let ([rows, columns], [stride, _]) = (self.window.output, self.window.stride);
+        let [rows, columns] = self.window.output;
         let pixels = |bytes: usize| {
             let fitting = (BLOCK / bytes.max(1)).max(FEWEST_PIXELS);
             fitting.next_multiple_of(BLOCK_MULTIPLE).min(rows * columns).max(1)
@@ -105,9 +98,8 @@ impl DotConvolution {
             Source::Gathered => pixels(self.gathered_row()),
             Source::Pixels => pixels(self.channels),
             Source::Input | Source::Bordered => {
-                let [_, covered] = self.covered();
-                let row_bytes = covered.saturating_mul(self.channels).saturating_mul(stride).max(1);
-                (BLOCK / row_bytes).max(FEWEST_PIXELS.div_ceil(columns.max(1))).min(rows).max(1)
+                let fitting = self.bordered().rows_for(BLOCK);
+                fitting.max(FEWEST_PIXELS.div_ceil(columns.max(1))).min(rows).max(1)
             }
         }
     }
@@ -118,21 +110,8 @@ impl DotConvolution {
         tap_columns * self.channels / self.groups.len().max(1)
     }
 
-    /// Rows and columns that the taps of all outputs cover, the border before the image included.
-    fn covered(&self) -> [usize; 2] {
-        let Window { output, kernel, stride, dilation, .. } = &self.window;
-        let mut axes = output.iter().zip(kernel).zip(stride.iter().zip(dilation));
-        std::array::from_fn(|_| {
-            axes.next().map_or(0, |((output, kernel), (stride, dilation))| {
-                output.saturating_sub(1) * stride + kernel.saturating_sub(1) * dilation + 1
-            })
-        })
-    }
-
-    /// Rows of the bordered copy that `count` output rows need.
-    fn input_rows(&self, count: usize) -> usize {
-        let ([rows, _], [stride, _], [dilation, _]) = (self.window.kernel, self.window.stride, self.window.dilation);
-        count.saturating_sub(1) * stride + rows.saturating_sub(1) * dilation + 1
+    fn bordered(&self) -> Bordered {
+        Bordered { window: self.window, channels: self.channels, border: self.border }
     }
 
     /// Bytes of one gathered row.
@@ -142,27 +121,23 @@ impl DotConvolution {
 
     /// Bytes of scratch wanted.
     pub fn scratch(&self) -> usize {
-        let [_, covered] = self.covered();
         let slack = self.groups.first().map_or(0, |group| group.packing.group);
         match self.source {
             Source::Pixels | Source::Input => 0,
-            Source::Bordered => {
-                let row_bytes = covered.saturating_mul(self.channels);
-                self.input_rows(self.block).saturating_mul(row_bytes).saturating_add(slack)
-            }
+            Source::Bordered => self.bordered().bytes(self.block).saturating_add(slack),
             Source::Gathered => self.block.saturating_mul(self.gathered_row()),
         }
     }
 
     pub(super) fn run(&self, input: &[u8], output: &mut [u8], scratch: &mut [u8], kernels: &Kernels) {
         let [rows, _] = self.window.output;
-        let bands = (0..rows).step_by(self.block).map(|start| start..(start + self.block).min(rows));
+        let bands = bands(rows, self.block);
         match self.source {
             Source::Pixels => self.run_pixels(input, output, kernels),
             Source::Gathered => self.run_gathered(input, output, scratch, kernels),
             Source::Input => bands.for_each(|band| self.run_band(&band, self.view(&band, input), output, kernels)),
             Source::Bordered => bands.for_each(|band| {
-                let image = self.copy_with_border(&band, input, scratch);
+                let image = self.bordered().copy(&band, input, scratch);
                 self.run_band(&band, image, output, kernels);
             }),
         }
@@ -192,32 +167,6 @@ impl DotConvolution {
         let ([stride, _], [_, columns]) = (self.window.stride, self.window.input);
         let row_pitch = columns * self.channels;
         Image { bytes: input.get(band.start * stride * row_pitch..).unwrap_or_default(), row_pitch }
-    }
-
-    /// Copies the input rows that a band of output rows needs, with the border on all sides.
-    fn copy_with_border<'a>(&self, band: &Range<usize>, input: &[u8], scratch: &'a mut [u8]) -> Image<'a> {
-        let [_, covered] = self.covered();
-        let ([stride, _], [pad_rows, pad_columns]) = (self.window.stride, self.window.pad);
-        let [rows, columns] = self.window.input;
-        let row_pitch = covered * self.channels;
-        let source_pitch = columns * self.channels;
-        let before = (pad_columns * self.channels).min(row_pitch);
-        let copied = source_pitch.min(row_pitch - before);
-        let count = self.input_rows(band.len());
-        for (index, row) in scratch.chunks_exact_mut(row_pitch.max(1)).take(count).enumerate() {
-            let source = (band.start * stride + index).checked_sub(pad_rows).filter(|&row| row < rows);
-            let source = source.and_then(|row| input.get(row * source_pitch..row * source_pitch + copied));
-            let Some(source) = source else {
-                row.fill(self.border);
-                continue;
-            };
-            let (left, rest) = row.split_at_mut(before);
-            let (middle, right) = rest.split_at_mut(copied);
-            left.fill(self.border);
-            middle.copy_from_slice(source);
-            right.fill(self.border);
-        }
-        Image { bytes: scratch, row_pitch }
     }
 
     fn run_band(&self, band: &Range<usize>, image: Image<'_>, output: &mut [u8], kernels: &Kernels) {

@@ -1,5 +1,6 @@
 //! The fused steps of a plan: what each reads, what it writes, how it runs.
 
+mod border;
 mod convolution;
 mod dot_convolution;
 mod elementwise;
@@ -90,6 +91,7 @@ impl Step {
     pub fn scratch(&self) -> Scratch {
         match self {
             Self::Convolution(step) => Scratch { rows: step.scratch(), ..Scratch::default() },
+            Self::Depthwise(step) => Scratch { bytes: step.scratch(), ..Scratch::default() },
             Self::DotConvolution(step) => Scratch { bytes: step.scratch(), ..Scratch::default() },
             Self::GlobalAverage(step) => Scratch { sums: step.channels, ..Scratch::default() },
             _ => Scratch::default(),
@@ -114,7 +116,7 @@ impl Step {
         match self {
             Self::Convolution(step) => step.run(input, output, rows, kernels),
             Self::DotConvolution(step) => step.run(input, output, bytes, kernels),
-            Self::Depthwise(step) => step.run(input, output, kernels),
+            Self::Depthwise(step) => step.run(input, output, bytes, kernels),
             Self::Table(step) => step.run(input, output),
             Self::MaxPool(step) => step.run(input, output),
             Self::AveragePool(step) => step.run(input, output),

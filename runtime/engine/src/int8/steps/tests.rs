@@ -4,6 +4,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::*;
+use crate::int8::depthwise_weights::DepthwiseWeights;
 use crate::int8::kernels::KernelChoice;
 use crate::int8::quant::Bounds;
 use crate::int8::weights::{DotPacking, DotWeights, Epilogue, Packed};
@@ -98,6 +99,57 @@ proptest! {
         prop_assert_eq!(&layer.run_in_pairs(&fastest), &expected);
         if let Some(dot) = fastest.dot {
             prop_assert_eq!(&layer.run_in_dots(dot.packing, &fastest), &expected);
+        }
+    }
+}
+
+/// Depthwise windows over images of few and of many channels.
+fn depthwise() -> impl Strategy<Value = Layer> {
+    let kernel = prop_oneof![Just([3usize, 3]), Just([5, 5]), [1..9usize, 1..6]];
+    let sizes = ([1..24usize, 1..24], kernel, 1..24usize);
+    (sizes, 1..3usize, [0..3usize, 0..3], [0..3usize, 0..3], any::<u8>()).prop_flat_map(
+        |((input, kernel, channels), stride, pad, end, border)| {
+            let output = std::array::from_fn(|axis| {
+                (input[axis] + pad[axis] + end[axis]).saturating_sub(kernel[axis]) / stride + 1
+            });
+            let window = Window { input, output, kernel, stride: [stride, stride], dilation: [1, 1], pad };
+            let filters = vec(vec(-128..=127i16, window.taps()), channels);
+            let bytes = vec(any::<u8>(), input[0] * input[1] * channels);
+            (filters, bytes).prop_map(move |(filters, input)| Layer {
+                window,
+                channels,
+                filters,
+                groups: channels,
+                border,
+                input,
+            })
+        },
+    )
+}
+
+impl Layer {
+    fn run_depthwise(&self, kernels: &Kernels) -> Vec<u8> {
+        let taps = 0..self.window.taps();
+        let taps = taps.flat_map(|tap| self.filters.iter().map(move |filter| filter[tap])).collect();
+        let bias = (0..self.channels).map(|channel| channel as i32 * 100 - 500).collect();
+        let bounds = Bounds { low: -100.0, high: 120.0, zero_point: 110 };
+        let epilogue = Epilogue::new(bias, vec![2e-2; self.channels], bounds);
+        let weights = DepthwiseWeights::new(self.channels, taps, epilogue);
+        let weights = (kernels.prepare_depthwise)(&self.window, weights);
+        let border = vec![self.border; self.channels.max(16)];
+        let step = DepthwiseStep { input: 0, output: 1, window: self.window, border, weights };
+        let mut output = self.output();
+        step.run(&self.input, &mut output, &mut vec![3; step.scratch()], kernels);
+        output
+    }
+}
+
+proptest! {
+    #[test]
+    fn depthwise_steps_are_equal(layer in depthwise()) {
+        let expected = layer.run_depthwise(&KernelChoice::Scalar.find().unwrap());
+        for choice in KernelChoice::runnable() {
+            prop_assert_eq!(&layer.run_depthwise(&choice.find().unwrap()), &expected, "{:?}", choice);
         }
     }
 }

@@ -1,0 +1,171 @@
+//! Weights of depthwise convolutions in the order in which the kernels read them.
+
+use super::weights::Epilogue;
+
+/// Weights of a depthwise convolution.
+#[derive(Debug, Clone)]
+pub struct DepthwiseWeights {
+    /// Channels.
+    pub channels: usize,
+    /// `[tap][channel]`, as i16 without their zero points.
+    pub taps: Vec<i16>,
+    /// What follows the sums; not padded.
+    pub epilogue: Epilogue,
+    /// The same once more in vectors; empty where the kernel reads something else.
+    pub blocks: Vec<Block>,
+    /// The same once more by columns; empty where the kernel reads something else.
+    pub columns: Vec<ColumnBlock>,
+    /// The same once more for several pixels at once, of an image that has few channels and its border around it.
+    pub narrow: Option<ColumnBlock>,
+}
+
+/// A run of channels that a kernel which multiplies four rows of a column at once does together. Two blocks may overlap,
+/// so that the last one is whole.
+#[derive(Debug, Clone)]
+pub struct ColumnBlock {
+    /// First channel.
+    pub start: usize,
+    /// Channels: 16, 32 or 64; bytes of whole pixels where several are done together.
+    pub width: usize,
+    /// `[column][four rows][vector][channel of the vector][row of the four]`; rows that are lacking have 0. The four
+    /// vectors have the order of [`interleaved_order`].
+    pub weights: Vec<i8>,
+    /// As in [`Epilogue`], in the same order.
+    pub bias: Vec<i32>,
+    /// As in [`Epilogue`], in the same order.
+    pub scale: Vec<f32>,
+}
+
+/// Channels of a block in the order in which bringing four rows together byte by byte within 128-bit lanes leaves them:
+/// four vectors, each of four channels of every 16.
+fn interleaved_order(width: usize) -> impl Iterator<Item = usize> {
+    let lanes = move |vector: usize| (0..width / 16).map(move |lane| 16 * lane + 4 * vector);
+    (0..4).flat_map(move |vector| lanes(vector).flat_map(|first| first..first + 4))
+}
+
+/// A run of channels that a vector kernel does at once. Two blocks may overlap, so that the last one is whole.
+#[derive(Debug, Clone)]
+pub struct Block {
+    /// First channel.
+    pub start: usize,
+    /// Channels: 16 or 32.
+    pub width: usize,
+    /// `[pair of taps][channel in vector order][2]`; an odd last tap is paired with a weight of 0.
+    pub pairs: Vec<i16>,
+    /// As in [`Epilogue`], in vector order.
+    pub bias: Vec<i32>,
+    /// As in [`Epilogue`], in vector order.
+    pub scale: Vec<f32>,
+}
+
+/// Channels of a 32-wide block in the order in which unpacking bytes within 128-bit lanes leaves them: four vectors of
+/// eight, each of four channels of the lower and four of the upper half.
+pub fn unpacked_order(width: usize) -> Vec<usize> {
+    if width != 32 {
+        return (0..width).collect();
+    }
+    let vector = |first: usize| (first..first + 4).chain(first + 16..first + 20);
+    (0..4).flat_map(|index| vector(4 * index)).collect()
+}
+
+impl DepthwiseWeights {
+    /// Weights as the definition reads them: `[tap][channel]`.
+    pub fn new(channels: usize, taps: Vec<i16>, epilogue: Epilogue) -> Self {
+        Self { channels, taps, epilogue, blocks: Vec::new(), columns: Vec::new(), narrow: None }
+    }
+
+    /// The channels, at least 16, in column blocks of at most `widest`, for a window of `rows` by `columns`; `None` where
+    /// a weight does not fit i8.
+    pub fn columns_for(&self, rows: usize, columns: usize, widest: usize) -> Option<Vec<ColumnBlock>> {
+        let mut spans: Vec<(usize, usize)> = Vec::new();
+        let mut start = 0;
+        while start < self.channels {
+            let left = self.channels - start;
+            // The narrowest block that takes all that is left, or the widest.
+            let width = [16, 32, 64].into_iter().find(|&width| width >= left).unwrap_or(widest).min(widest);
+            let width = if width <= self.channels { width } else { width / 2 };
+            spans.push((start.min(self.channels.checked_sub(width)?), width));
+            start += width;
+        }
+        let span = |(start, width)| {
+            let order = interleaved_order(width).map(|channel| start + channel).collect();
+            self.column_block(rows, columns, (start, width), order)
+        };
+        spans.into_iter().map(span).collect()
+    }
+
+    /// A block of as many whole pixels of few channels as fit `width` bytes; lanes that are left over have weights of 0.
+    pub fn narrow_for(&self, rows: usize, columns: usize, width: usize) -> Option<ColumnBlock> {
+        let bytes = width.checked_div(self.channels)? * self.channels;
+        let channel = |lane: usize| if lane < bytes { lane % self.channels } else { usize::MAX };
+        let order = interleaved_order(width).map(channel).collect();
+        let block = self.column_block(rows, columns, (0, width), order)?;
+        (bytes > 0).then_some(ColumnBlock { width: bytes, ..block })
+    }
+
+    fn column_block(
+        &self,
+        rows: usize,
+        columns: usize,
+        (start, width): (usize, usize),
+        order: Vec<usize>,
+    ) -> Option<ColumnBlock> {
+        let weight = |row: usize, column: usize, channel: usize| {
+            let known = row < rows && channel < self.channels;
+            let tap = known.then(|| (row * columns + column) * self.channels + channel);
+            tap.and_then(|tap| self.taps.get(tap)).copied().unwrap_or(0)
+        };
+        let mut weights = Vec::with_capacity(columns * rows.next_multiple_of(4) * width);
+        for column in 0..columns {
+            for first in (0..rows).step_by(4) {
+                for &channel in &order {
+                    for row in first..first + 4 {
+                        weights.push(i8::try_from(weight(row, column, channel)).ok()?);
+                    }
+                }
+            }
+        }
+        let (bias, scale) = (&self.epilogue.bias, &self.epilogue.scale);
+        let bias = order.iter().map(|&channel| bias.get(channel).copied().unwrap_or(0));
+        let scale = order.iter().map(|&channel| scale.get(channel).copied().unwrap_or(0.0));
+        Some(ColumnBlock { start, width, weights, bias: bias.collect(), scale: scale.collect() })
+    }
+
+    /// Cuts the channels into blocks of 32, and of 16 at the end.
+    pub fn with_blocks(mut self) -> Self {
+        let mut spans: Vec<(usize, usize)> = (0..self.channels / 32).map(|block| (32 * block, 32)).collect();
+        match self.channels % 32 {
+            0 => {}
+            1..=16 if self.channels >= 16 => spans.push((self.channels - 16, 16)),
+            _ if self.channels >= 32 => spans.push((self.channels - 32, 32)),
+            _ if self.channels > 16 => spans.extend([(0, 16), (self.channels - 16, 16)]),
+            // Fewer than a vector: the missing channels have weights of 0 and are not stored.
+            _ => spans.push((0, 16)),
+        }
+        self.blocks = spans.into_iter().map(|(start, width)| self.block(start, width)).collect();
+        self
+    }
+
+    fn block(&self, start: usize, width: usize) -> Block {
+        let order: Vec<usize> = unpacked_order(width).into_iter().map(|channel| start + channel).collect();
+        let rows: Vec<&[i16]> = self.taps.chunks_exact(self.channels).collect();
+        let weight = |row: Option<&&[i16]>, channel: usize| row.and_then(|row| row.get(channel)).copied().unwrap_or(0);
+        let pairs = rows.chunks(2).flat_map(|pair| {
+            order.iter().flat_map(|&channel| [weight(pair.first(), channel), weight(pair.get(1), channel)])
+        });
+        let pick = |channel: &usize| self.epilogue.scale.get(*channel).copied().unwrap_or(0.0);
+        let bias = |channel: &usize| self.epilogue.bias.get(*channel).copied().unwrap_or(0);
+        Block {
+            start,
+            width,
+            pairs: pairs.collect(),
+            bias: order.iter().map(bias).collect(),
+            scale: order.iter().map(pick).collect(),
+        }
+    }
+
+    /// Bytes held, at most.
+    pub fn bytes(&self) -> usize {
+        4 * (self.taps.len() * 2 + self.epilogue.bias.len() * 8)
+    }
+}
