@@ -1,5 +1,7 @@
 //! Weights in the order in which the kernels read them.
 
+use std::ops::Range;
+
 use super::quant::Bounds;
 
 /// Output channels of a panel.
@@ -18,14 +20,33 @@ pub struct Epilogue {
     pub is_wide: bool,
 }
 
-/// Largest scale with which no scaled i32 leaves i32.
-const TAME_SCALE: f32 = 0.5;
+/// Largest scaled sum that is rounded without a clamp; half of i32's range, to be safe from the rounding of the product.
+const MOST_STEPS: f64 = (1u32 << 30) as f64;
 
 impl Epilogue {
-    /// Constants of as many channels as there are biases and scales.
+    /// Constants of as many channels as there are biases and scales, for any sums.
     pub fn new(bias: Vec<i32>, scale: Vec<f32>, bounds: Bounds) -> Self {
-        let is_wide = !scale.iter().all(|&scale| scale <= TAME_SCALE);
+        Self::for_sums(bias, scale, bounds, std::iter::repeat(u64::MAX))
+    }
+
+    /// The same for sums, before the bias, that are at most as far from 0 as `largest` says for each channel.
+    pub fn for_sums(bias: Vec<i32>, scale: Vec<f32>, bounds: Bounds, largest: impl IntoIterator<Item = u64>) -> Self {
+        let steps = bias.iter().zip(&scale).zip(largest).map(|((bias, scale), largest)| {
+            // What leaves i32 wraps, and is then anywhere in it.
+            let sum = largest.saturating_add(bias.unsigned_abs().into()).min(1 << 31);
+            sum as f64 * f64::from(scale.abs())
+        });
+        let is_wide = steps.fold(0.0, f64::max) > MOST_STEPS || scale.iter().any(|scale| scale.is_nan());
         Self { bias, scale, bounds, is_wide }
+    }
+
+    /// A part of the channels.
+    pub fn part(&self, channels: Range<usize>) -> Self {
+        Self {
+            bias: self.bias.get(channels.clone()).unwrap_or_default().to_vec(),
+            scale: self.scale.get(channels).unwrap_or_default().to_vec(),
+            ..*self
+        }
     }
 }
 
@@ -123,5 +144,23 @@ impl DotWeights {
         }
         epilogue.pad_to(padded);
         Some(Self { packing, runs, run, channels, panels, epilogue })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_can_leave_i32_is_wide() {
+        let is_wide =
+            |bias, scale, largest| Epilogue::for_sums(vec![bias], vec![scale], Bounds::full(0), [largest]).is_wide;
+        assert!(!is_wide(0, 0.5, u64::MAX) && is_wide(0, 0.51, u64::MAX));
+        assert!(!is_wide(1000, 100.0, 1_000_000) && is_wide(1000, 1e6, 1_000_000));
+        assert!(is_wide(i32::MIN, 0.6, 1), "a sum that wraps");
+        assert!(is_wide(0, f32::INFINITY, 1) && is_wide(0, f32::NAN, 1));
+        let epilogue = Epilogue::new(vec![1, 2, 3], vec![0.1, 0.2, 0.3], Bounds::full(0));
+        let part = epilogue.part(1..3);
+        assert_eq!((part.bias, part.scale), (vec![2, 3], vec![0.2, 0.3]));
     }
 }

@@ -126,9 +126,8 @@ impl<'a> Layer<'a> {
     /// The rows of weights of each group, and its part of an epilogue.
     fn groups_with(&self, epilogue: &Epilogue) -> impl Iterator<Item = (&[Vec<i16>], Epilogue)> {
         let per_group = (self.rows.len() / self.groups.max(1)).max(1);
-        let constants = epilogue.bias.chunks(per_group).zip(epilogue.scale.chunks(per_group));
-        let groups = self.rows.chunks(per_group).zip(constants);
-        groups.map(|(rows, (bias, scale))| (rows, Epilogue::new(bias.to_vec(), scale.to_vec(), epilogue.bounds)))
+        let groups = self.rows.chunks(per_group).enumerate();
+        groups.map(move |(group, rows)| (rows, epilogue.part(group * per_group..group * per_group + rows.len())))
     }
 
     /// Most bytes that a row of weights takes in either form.
@@ -145,6 +144,17 @@ impl<'a> Layer<'a> {
         self.groups_with(epilogue).map(|(rows, epilogue)| DotWeights::new(rows, runs, packing, epilogue)).collect()
     }
 
+    /// How far from 0 each channel's sum of products can be: all pixels 255 under weights of one sign.
+    fn largest_sums(&self) -> impl Iterator<Item = u64> {
+        self.rows.iter().map(|row| {
+            let sum = |is_counted: fn(i16) -> bool| {
+                row.iter().filter(|&&weight| is_counted(weight)).map(|&weight| u64::from(weight.unsigned_abs())).sum()
+            };
+            let (below, above): (u64, u64) = (sum(|weight| weight < 0), sum(|weight| weight > 0));
+            255 * below.max(above)
+        })
+    }
+
     /// The epilogue: what the input's zero point adds to every sum is the same for all pixels and goes to the bias.
     fn epilogue(&self, pending: &Pending<'_>, output: Quant) -> Result<Epilogue, String> {
         let bias = self.bias_steps()?.into_iter().zip(self.rows.iter()).map(|(bias, row)| {
@@ -155,7 +165,8 @@ impl<'a> Layer<'a> {
         if let Some(scale) = scale.iter().find(|scale| !scale.is_finite()) {
             return Err(format!("its scales multiply to {scale}"));
         }
-        Ok(Epilogue::new(bias.collect(), scale, pending.bounds(output)))
+        let bias = bias.collect();
+        Ok(Epilogue::for_sums(bias, scale, pending.bounds(output), self.largest_sums()))
     }
 }
 

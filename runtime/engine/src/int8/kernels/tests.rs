@@ -28,11 +28,18 @@ fn scale() -> impl Strategy<Value = f32> {
     prop_oneof![4 => 1e-5f32..1e-2, 1 => 0.0f32..4.0, 1 => Just(0.5), 1 => Just(1e30), 1 => Just(1e-30)]
 }
 
-/// Scales of all channels: half of the time none is so large that a scaled sum has to be clamped before it is rounded,
-/// as in all real models, so that the kernels made for that are tested.
+/// Scales of all channels: half of the time none is so large that a usual sum has to be clamped before it is rounded, as
+/// in all real models, so that the kernels made for that are tested.
 fn scales(channels: usize) -> impl Strategy<Value = Vec<f32>> {
-    let tame = prop_oneof![4 => 1e-5f32..1e-2, 1 => 0.0f32..0.5, 1 => Just(0.5), 1 => Just(1e-30)];
+    let tame = prop_oneof![4 => 1e-5f32..1e-2, 1 => 0.0f32..0.5, 1 => Just(0.5), 1 => Just(1e-30), 1 => 0.5..40f32];
     prop_oneof![vec(tame, channels), vec(scale(), channels)]
+}
+
+/// An epilogue that is told how large sums of these weights, one row a channel, can be: also scales above 1 need no clamp
+/// then.
+fn epilogue(bias: Vec<i32>, scale: Vec<f32>, bounds: Bounds, rows: &[Vec<i16>]) -> Epilogue {
+    let largest = rows.iter().map(|row| row.iter().map(|weight| 255 * u64::from(weight.unsigned_abs())).sum());
+    Epilogue::for_sums(bias, scale, bounds, largest)
 }
 
 fn bias() -> impl Strategy<Value = i32> {
@@ -69,7 +76,7 @@ fn product() -> impl Strategy<Value = Product> {
             (filters, constants, rows).prop_map(move |(filters, (bias, scale), rows)| Product {
                 rows: rows.into_iter().map(i16::from).collect(),
                 pixels,
-                packed: Packed::new(&filters, Epilogue::new(bias, scale, bounds)),
+                packed: Packed::new(&filters, epilogue(bias, scale, bounds, &filters)),
                 extra_stride,
             })
         },
@@ -187,8 +194,9 @@ fn image() -> impl Strategy<Value = Image> {
         let constants = (vec(bias(), channels), scales(channels));
         let pixels = vec(byte(), input[0] * input[1] * channels);
         (pixels, any::<u8>(), taps, constants).prop_map(move |(input, border, taps, (bias, scale))| {
-            let epilogue = Epilogue::new(bias, scale, bounds);
-            let weights = DepthwiseWeights::new(channels, taps, epilogue);
+            let rows = |channel: usize| taps.iter().skip(channel).step_by(channels).copied().collect();
+            let rows: Vec<Vec<i16>> = (0..channels).map(rows).collect();
+            let weights = DepthwiseWeights::new(channels, taps, epilogue(bias, scale, bounds, &rows));
             Image { input, border: vec![border; channels.max(16)], window, weights }
         })
     })
