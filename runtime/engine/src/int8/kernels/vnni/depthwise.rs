@@ -4,15 +4,16 @@
 use std::arch::x86_64::*;
 
 use super::finish::{FinishHalf, FinishQuarter, FinishWide};
+use super::narrow;
 use crate::int8::depthwise_weights::{ColumnBlock, DepthwiseWeights};
 use crate::int8::kernels::{Depthwise, avx2};
 use crate::int8::window::Window;
 
 /// Rows of a column that one product takes in.
-const QUAD: usize = 4;
+pub const QUAD: usize = 4;
 
 /// Most rows of a window.
-const MOST_ROWS: usize = 2 * QUAD;
+pub const MOST_ROWS: usize = 2 * QUAD;
 
 /// Cuts the weights for these kernels where they can do the window, for AVX2's otherwise.
 fn prepare(window: &Window, weights: DepthwiseWeights, widest: usize) -> DepthwiseWeights {
@@ -90,10 +91,7 @@ macro_rules! column_kernel {
     ($name:ident, $ops:ident, $finish:ty, $features:literal, $dot:path) => {
         mod $name {
             use super::*;
-            use crate::int8::kernels::vnni::ops::$ops::{
-                Vector, add_i32, high_i8, high_i16, load, load_floats, low_i8,
-            };
-            use crate::int8::kernels::vnni::ops::$ops::{low_i16, store, zero};
+            use crate::int8::kernels::vnni::ops::$ops::{Vector, interleave, load, load_floats, store, zero};
 
             /// Bytes of a vector: channels of a block.
             pub const WIDTH: usize = size_of::<Vector>();
@@ -108,20 +106,6 @@ macro_rules! column_kernel {
                 // SAFETY: as the caller says; unaligned loads.
                 let row = |row: usize| unsafe { load(rows.pixel(QUAD * quad + row, column).add(first).cast()) };
                 interleave(row(0), row(1), row(2), row(3))
-            }
-
-            /// Brings the bytes of four vectors together, lane by lane of 128 bits.
-            #[inline]
-            #[target_feature(enable = $features)]
-            fn interleave(a: Vector, b: Vector, c: Vector, d: Vector) -> [Vector; QUAD] {
-                let (ab, cd) = ([low_i8(a, b), high_i8(a, b)], [low_i8(c, d), high_i8(c, d)]);
-                let ([ab_low, ab_high], [cd_low, cd_high]) = (ab, cd);
-                [
-                    low_i16(ab_low, cd_low),
-                    high_i16(ab_low, cd_low),
-                    low_i16(ab_high, cd_high),
-                    high_i16(ab_high, cd_high),
-                ]
             }
 
             /// One output row of one block: `COLUMNS` by at most `QUAD * QUADS` taps, `STRIDE` columns from one output
@@ -185,91 +169,6 @@ macro_rules! column_kernel {
                 }
             }
 
-            /// All rows of an image of few channels, as many pixels at once as a vector holds: taps in a row are
-            /// `channels` bytes apart.
-            ///
-            /// # Safety
-            /// `can_run_narrow` holds for the memory at `output`.
-            #[target_feature(enable = $features)]
-            unsafe fn narrow_rows<const COLUMNS: usize, const QUADS: usize>(
-                call: &Depthwise<'_>,
-                block: &ColumnBlock,
-                finish: &$finish,
-                output: *mut u8,
-            ) {
-                let channels = call.weights.channels;
-                let ([tap_rows, _], [stride, _]) = (call.window.kernel, call.window.stride);
-                let ([_, input_columns], [output_rows, output_columns]) = (call.window.input, call.window.output);
-                let (pitch, row_bytes) = (input_columns * channels, output_columns * channels);
-                let total = output_rows * row_bytes;
-                for row in 0..output_rows {
-                    for at in (0..row_bytes).step_by(block.width) {
-                        let mut sums: [Vector; QUAD] = [zero(); QUAD];
-                        for column in 0..COLUMNS {
-                            for quad in 0..QUADS {
-                                let first = row * stride * pitch + at + column * channels;
-                                // Rows that are lacking have weights of 0.
-                                let tap = |tap: usize| {
-                                    let tap = (QUAD * quad + tap).min(tap_rows - 1);
-                                    // SAFETY: the input holds all taps and a vector more.
-                                    unsafe { load(call.input.as_ptr().add(first + tap * pitch).cast()) }
-                                };
-                                let inputs = interleave(tap(0), tap(1), tap(2), tap(3));
-                                for (index, (sum, inputs)) in sums.iter_mut().zip(inputs).enumerate() {
-                                    let place = ((column * QUADS + quad) * QUAD + index) * WIDTH;
-                                    // SAFETY: a block holds `COLUMNS * QUADS` times four vectors of weights.
-                                    let weights = unsafe { load(block.weights.as_ptr().add(place).cast()) };
-                                    *sum = $dot(*sum, inputs, weights);
-                                }
-                            }
-                        }
-                        let mut steps = [zero(); QUAD];
-                        for (index, (step, sum)) in steps.iter_mut().zip(sums).enumerate() {
-                            // SAFETY: a block holds four vectors of biases and of scales; unaligned loads.
-                            *step = unsafe {
-                                let bias = load(block.bias.as_ptr().add(WIDTH / 4 * index).cast());
-                                let scale = load_floats(block.scale.as_ptr().add(WIDTH / 4 * index));
-                                finish.scale(add_i32(sum, bias), scale)
-                            };
-                        }
-                        let place = row * row_bytes + at;
-                        let bytes = finish.narrow(steps);
-                        // What is stored too much is stored over by the blocks that follow; near the end there are none.
-                        // SAFETY: the output holds `total` bytes.
-                        unsafe {
-                            if place + WIDTH <= total {
-                                store(output.add(place).cast(), bytes);
-                            } else {
-                                let mut buffer = [0u8; WIDTH];
-                                store(buffer.as_mut_ptr().cast(), bytes);
-                                let count = block.width.min(row_bytes - at);
-                                std::ptr::copy_nonoverlapping(buffer.as_ptr(), output.add(place), count);
-                            }
-                        }
-                    }
-                }
-            }
-
-            /// An image of few channels, by the loop made for its window.
-            ///
-            /// # Safety
-            /// As [`narrow_rows`].
-            #[target_feature(enable = $features)]
-            pub unsafe fn narrow(call: &Depthwise<'_>, block: &ColumnBlock, output: *mut u8) {
-                let finish = <$finish>::new(call.weights.epilogue.bounds);
-                let [tap_rows, columns] = call.window.kernel;
-                // SAFETY: passed on from the caller.
-                unsafe {
-                    match (columns, tap_rows > QUAD) {
-                        (3, false) => narrow_rows::<3, 1>(call, block, &finish, output),
-                        (3, true) => narrow_rows::<3, 2>(call, block, &finish, output),
-                        (5, false) => narrow_rows::<5, 1>(call, block, &finish, output),
-                        (5, true) => narrow_rows::<5, 2>(call, block, &finish, output),
-                        _ => {}
-                    }
-                }
-            }
-
             /// One output row of one block, by the loop made for its window.
             ///
             /// # Safety
@@ -305,12 +204,12 @@ macro_rules! column_kernel {
 
 /// Makes the loop over rows and blocks, for vectors of 32 and 16 bytes and perhaps 64.
 macro_rules! run {
-    ($name:ident, $rows:ident, $features:literal, $widest:ident, $half:ident, $quarter:ident $(, $wide:ident)?) => {
+    ($name:ident, $rows:ident, $features:literal, $narrow:ident, $half:ident, $quarter:ident $(, $wide:ident)?) => {
         pub fn $name(call: &Depthwise<'_>, output: &mut [u8]) {
-            let narrow = call.weights.narrow.as_ref().filter(|block| can_run_narrow(call, block, output));
+            let narrow = call.weights.narrow.as_ref().filter(|block| narrow::can_run(call, block, output));
             if let Some(block) = narrow {
-                // SAFETY: the features were found before this function could be reached, and `can_run_narrow` holds.
-                unsafe { $widest::narrow(call, block, output.as_mut_ptr()) }
+                // SAFETY: the features were found before this function could be reached, and `can_run` holds.
+                unsafe { narrow::$narrow(call, block, output.as_mut_ptr()) }
             } else if call.weights.columns.is_empty() {
                 avx2::depthwise(call, output);
             } else if can_run(call, output) {
@@ -348,10 +247,10 @@ macro_rules! run {
 column_kernel!(wide, wide, FinishWide, "avx512f,avx512bw,avx512vl,avx512vnni", _mm512_dpbusd_epi32);
 column_kernel!(half, half, FinishHalf, "avx2,avx512f,avx512vl,avx512vnni", _mm256_dpbusd_epi32);
 column_kernel!(quarter, quarter, FinishQuarter, "avx2,avx512f,avx512vl,avx512vnni", _mm_dpbusd_epi32);
-run!(depthwise_512, run_512, "avx2,avx512f,avx512bw,avx512vl,avx512vnni", wide, half, quarter, wide);
+run!(depthwise_512, run_512, "avx2,avx512f,avx512bw,avx512vl,avx512vnni", run_wide, half, quarter, wide);
 // What `avx` holds, where AVX-VNNI cannot be run.
 #[cfg(test)]
-run!(depthwise_256, run_256, "avx2,avx512f,avx512vl,avx512vnni", half, half, quarter);
+run!(depthwise_256, run_256, "avx2,avx512f,avx512vl,avx512vnni", run_half, half, quarter);
 
 /// The same code with the VEX spelling of the instruction, for processors that have VNNI without AVX-512.
 pub mod avx {
@@ -359,7 +258,7 @@ pub mod avx {
 
     column_kernel!(half, half, FinishHalf, "avx2,avxvnni", _mm256_dpbusd_avx_epi32);
     column_kernel!(quarter, quarter, FinishQuarter, "avx2,avxvnni", _mm_dpbusd_avx_epi32);
-    run!(depthwise, run, "avx2,avxvnni", half, half, quarter);
+    run!(depthwise, run, "avx2,avxvnni", run_half_avx, half, quarter);
 }
 
 /// Whether all slices are long enough for what the numbers say.
@@ -379,28 +278,4 @@ fn can_run(call: &Depthwise<'_>, output: &[u8]) -> bool {
         && !call.weights.epilogue.is_wide
         && call.fits(output)
         && call.weights.columns.iter().all(fits)
-}
-
-/// Whether all taps of all outputs lie on the image with a vector to spare, and the block is for this window.
-fn can_run_narrow(call: &Depthwise<'_>, block: &ColumnBlock, output: &[u8]) -> bool {
-    let Window { input: [rows, columns], kernel: [tap_rows, tap_columns], .. } = *call.window;
-    let [covered_rows, covered_columns] = call.window.covered();
-    let [_, stride] = call.window.stride;
-    let vectors = 4 * tap_columns * tap_rows.div_ceil(QUAD);
-    // Of either kernel: a block for 64 bytes holds 64 biases.
-    let width = block.bias.len();
-    matches!(width, 32 | 64)
-        && (1..=width).contains(&block.width)
-        && block.width.is_multiple_of(call.weights.channels.max(1))
-        && block.weights.len() >= vectors * width
-        && block.scale.len() >= width
-        && (1..=MOST_ROWS).contains(&tap_rows)
-        && stride == 1
-        && call.window.dilation == [1, 1]
-        && call.window.pad == [0, 0]
-        && covered_rows <= rows
-        && covered_columns <= columns
-        && call.input.len() >= rows * columns * call.weights.channels + width
-        && !call.weights.epilogue.is_wide
-        && call.fits(output)
 }

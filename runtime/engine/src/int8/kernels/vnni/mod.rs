@@ -8,6 +8,7 @@ mod depthwise;
 mod finish;
 mod gemm;
 mod gemm_half;
+mod narrow;
 mod ops;
 
 use super::{DotKernels, Kernels, avx2};

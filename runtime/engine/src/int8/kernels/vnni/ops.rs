@@ -1,5 +1,19 @@
 //! The same instructions under the same names for vectors of 64, 32 and 16 bytes.
 
+/// Makes the instructions' common use.
+macro_rules! interleave {
+    ($features:literal) => {
+        /// Brings the bytes of four vectors together, lane by lane of 128 bits: four vectors of four bytes each of 16
+        /// places.
+        #[inline]
+        #[target_feature(enable = $features)]
+        pub fn interleave(a: Vector, b: Vector, c: Vector, d: Vector) -> [Vector; 4] {
+            let ([ab_low, ab_high], [cd_low, cd_high]) = ([low_i8(a, b), high_i8(a, b)], [low_i8(c, d), high_i8(c, d)]);
+            [low_i16(ab_low, cd_low), high_i16(ab_low, cd_low), low_i16(ab_high, cd_high), high_i16(ab_high, cd_high)]
+        }
+    };
+}
+
 /// 64 bytes.
 pub mod wide {
     pub use std::arch::x86_64::{
@@ -11,6 +25,8 @@ pub mod wide {
         _mm512_unpackhi_epi8 as high_i8, _mm512_unpackhi_epi16 as high_i16, _mm512_unpacklo_epi8 as low_i8,
         _mm512_unpacklo_epi16 as low_i16,
     };
+
+    interleave!("avx512f,avx512bw");
 }
 
 /// 32 bytes.
@@ -24,6 +40,8 @@ pub mod half {
         _mm256_unpackhi_epi8 as high_i8, _mm256_unpackhi_epi16 as high_i16, _mm256_unpacklo_epi8 as low_i8,
         _mm256_unpacklo_epi16 as low_i16,
     };
+
+    interleave!("avx2");
 }
 
 /// 16 bytes.
@@ -36,4 +54,6 @@ pub mod quarter {
         _mm_setzero_si128 as zero, _mm_storeu_si128 as store, _mm_unpackhi_epi8 as high_i8,
         _mm_unpackhi_epi16 as high_i16, _mm_unpacklo_epi8 as low_i8, _mm_unpacklo_epi16 as low_i16,
     };
+
+    interleave!("avx2");
 }
