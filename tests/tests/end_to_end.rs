@@ -3,6 +3,8 @@
 
 #[path = "end_to_end/bad_input.rs"]
 mod bad_input;
+#[path = "end_to_end/bench.rs"]
+mod bench;
 #[path = "end_to_end/logs.rs"]
 mod logs;
 #[path = "end_to_end/main_job.rs"]

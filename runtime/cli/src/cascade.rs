@@ -24,10 +24,9 @@ pub struct Stage {
 }
 
 impl Stage {
-    fn load(pair: &Pair, entry: &ModelEntry, classes: usize) -> Result<Self> {
+    fn load(pair: &Pair, entry: &ModelEntry, classes: usize, kernel: KernelChoice) -> Result<Self> {
         let model = pair.load_model(entry)?;
-        let choice = KernelChoice::from_environment().map_err(|detail| anyhow::anyhow!("{detail}"))?;
-        let loaded = load_best(&model.path, &model.bytes, Some((entry.input, entry.input)), choice)?;
+        let loaded = load_best(&model.path, &model.bytes, Some((entry.input, entry.input)), kernel)?;
         let engine = loaded.engine;
         if engine.classes() != classes {
             bail!("{}: the model has {} classes, the labels name {classes}", model.path.display(), engine.classes());
@@ -78,8 +77,9 @@ impl Cascade {
     /// Anything that does not fit, named.
     pub fn load(pair: &Pair, settings: &Settings) -> Result<Self> {
         let labels = pair.load_labels()?;
-        let saver = Stage::load(pair, pair.saver(settings.saver.as_deref())?, labels.len()).context("saver")?;
-        let base = Stage::load(pair, pair.base(settings.base.as_deref())?, labels.len()).context("base")?;
+        let kernel = settings.kernel;
+        let saver = Stage::load(pair, pair.saver(settings.saver.as_deref())?, labels.len(), kernel).context("saver")?;
+        let base = Stage::load(pair, pair.base(settings.base.as_deref())?, labels.len(), kernel).context("base")?;
         let policy = pair.policy();
         let gate = Gate {
             threshold: settings.threshold.unwrap_or(policy.threshold),

@@ -10,6 +10,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use tinysaver_board::DecodeLimits;
 use tinysaver_core::{Temperature, Threshold};
+use tinysaver_engine::KernelChoice;
 
 use crate::exit_log::LogOptions;
 
@@ -56,6 +57,21 @@ impl TryFrom<u64> for LogBytes {
     }
 }
 
+/// Which kernels the int8 engine takes.
+#[derive(Debug, Default, Clone, Copy, clap::Args)]
+pub struct KernelArgs {
+    /// Kernels of the int8 engine, to compare them: auto takes the fastest that this processor has [default: auto]
+    #[arg(long, value_name = "NAME", env = "TINYSAVER_KERNEL", value_parser = parse_kernel)]
+    pub kernel: Option<KernelChoice>,
+}
+
+impl KernelArgs {
+    /// What was asked for, or the fastest.
+    pub fn choice(self) -> KernelChoice {
+        self.kernel.unwrap_or_default()
+    }
+}
+
 /// What environment and flags may set. Relative paths are taken from the current folder.
 #[derive(Debug, Default, Clone, clap::Args)]
 pub struct SettingsArgs {
@@ -80,6 +96,8 @@ pub struct SettingsArgs {
     /// Refuse pictures of more pixels than this [default: 64000000]
     #[arg(long, value_name = "N", env = "TINYSAVER_MAX_PIXELS")]
     pub max_pixels: Option<u64>,
+    #[command(flatten)]
+    pub kernel: KernelArgs,
 }
 
 /// What only `run` may set.
@@ -115,6 +133,8 @@ pub struct Settings {
     pub temperature: Option<Temperature>,
     /// What a picture may cost.
     pub limits: DecodeLimits,
+    /// Kernels of the int8 engine.
+    pub kernel: KernelChoice,
     /// The exit log, if one is wanted.
     pub log: Option<LogOptions>,
 }
@@ -122,6 +142,10 @@ pub struct Settings {
 fn parse_threshold(text: &str) -> Result<Threshold, String> {
     let number: f32 = text.parse().map_err(|_| "not a number".to_owned())?;
     Threshold::try_from(number).map_err(|error| error.to_string())
+}
+
+fn parse_kernel(text: &str) -> Result<KernelChoice, String> {
+    text.parse()
 }
 
 fn parse_temperature(text: &str) -> Result<Temperature, String> {
@@ -155,6 +179,7 @@ impl Settings {
                 .max_pixels
                 .or(file.max_pixels)
                 .map_or_else(DecodeLimits::default, |max_pixels| DecodeLimits { max_pixels }),
+            kernel: args.kernel.choice(),
             log: log_folder.map(|folder| LogOptions {
                 folder,
                 max_bytes,

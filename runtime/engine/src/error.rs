@@ -88,7 +88,7 @@ pub enum LoadError {
         reason: crate::int8::Unsupported,
     },
     /// The forced kernels cannot run here.
-    #[error("{path}: {detail}; TINYSAVER_KERNEL=auto takes the fastest that this processor has")]
+    #[error("{path}: {detail}; --kernel auto (TINYSAVER_KERNEL) takes the fastest that this processor has")]
     Kernels {
         /// The file.
         path: PathBuf,

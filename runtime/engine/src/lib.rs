@@ -13,7 +13,7 @@ mod tract;
 
 pub use error::{InferError, LoadError};
 pub use inspect::{ModelReport, OpReport, TensorReport, inspect};
-pub use int8::{Int8Engine, KERNEL_VARIABLE, KernelChoice, Unsupported};
+pub use int8::{Int8Engine, KernelChoice, Unsupported};
 pub use load::{Loaded, load_best};
 pub use spec::{Engine, Input};
 pub use tract::TractEngine;

@@ -1,5 +1,6 @@
 //! One file a subcommand.
 
+mod bench;
 mod check;
 mod model;
 mod report;
@@ -20,6 +21,8 @@ pub enum Command {
     /// Look into model files, or run one on raw tensors
     #[command(subcommand)]
     Model(model::ModelCommand),
+    /// Time inferences on this board: CPU and wall time, multiply-accumulates a second
+    Bench(bench::BenchArgs),
     /// What exit logs amount to: exit ratios, latency, operations saved, confidence, accuracy
     Report(report::ReportArgs),
     /// This program's version and what it runs on
@@ -33,6 +36,7 @@ impl Command {
             Self::Run(args) => run::execute(args, out),
             Self::Check(args) => check::execute(args, out),
             Self::Model(command) => model::execute(command, out),
+            Self::Bench(args) => bench::execute(args, out),
             Self::Report(args) => Ok(report::execute(args, out)?),
             Self::Version(args) => version::execute(args, out),
         }

@@ -4,12 +4,13 @@ use std::fs::File;
 use std::io::{BufReader, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, bail};
 use npyz::WriterBuilder;
 use serde_json::json;
 use tinysaver_core::{Element, Layout};
-use tinysaver_engine::{Engine, Input, KernelChoice, LoadError, ModelReport, inspect, load_best};
+use tinysaver_engine::{Engine, Input, LoadError, ModelReport, inspect, load_best};
 
+use crate::config::KernelArgs;
 use crate::failure::Failure;
 
 /// What to do with a model file.
@@ -47,6 +48,8 @@ pub struct RunArgs {
     /// Where the logits go: float32 [n, classes]
     #[arg(long, value_name = "OUT.npy")]
     output: PathBuf,
+    #[command(flatten)]
+    kernel: KernelArgs,
 }
 
 /// Does it.
@@ -100,8 +103,8 @@ fn execute_run(args: &RunArgs, out: &mut dyn Write) -> Result<(), Failure> {
     let path = &args.file;
     let bytes =
         std::fs::read(path).map_err(|source| Failure::config(LoadError::Read { path: path.clone(), source }))?;
-    let choice = KernelChoice::from_environment().map_err(|detail| Failure::config(anyhow!("{detail}")))?;
-    let mut engine = load_best(path, &bytes, Some((height, width)), choice).map_err(Failure::config)?.engine;
+    let mut engine =
+        load_best(path, &bytes, Some((height, width)), args.kernel.choice()).map_err(Failure::config)?.engine;
     let mut logits = Vec::with_capacity(count * engine.classes());
     for picture in pixels.chunks_exact(3 * height * width) {
         logits.extend(infer(engine.as_mut(), picture)?);

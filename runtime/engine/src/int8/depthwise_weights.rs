@@ -16,7 +16,7 @@ pub struct DepthwiseWeights {
     /// The same once more by columns; empty where the kernel reads something else.
     pub columns: Vec<ColumnBlock>,
     /// The same once more for several pixels at once, of an image that has few channels and its border around it.
-    pub narrow: Option<ColumnBlock>,
+    pub narrow: Option<Box<ColumnBlock>>,
 }
 
 /// A run of channels that a kernel which multiplies four rows of a column at once does together. Two blocks may overlap,
@@ -95,12 +95,12 @@ impl DepthwiseWeights {
     }
 
     /// A block of as many whole pixels of few channels as fit `width` bytes; lanes that are left over have weights of 0.
-    pub fn narrow_for(&self, rows: usize, columns: usize, width: usize) -> Option<ColumnBlock> {
+    pub fn narrow_for(&self, rows: usize, columns: usize, width: usize) -> Option<Box<ColumnBlock>> {
         let bytes = width.checked_div(self.channels)? * self.channels;
         let channel = |lane: usize| if lane < bytes { lane % self.channels } else { usize::MAX };
         let order = interleaved_order(width).map(channel).collect();
         let block = self.column_block(rows, columns, (0, width), order)?;
-        (bytes > 0).then_some(ColumnBlock { width: bytes, ..block })
+        (bytes > 0).then(|| Box::new(ColumnBlock { width: bytes, ..block }))
     }
 
     fn column_block(

@@ -47,7 +47,7 @@ mod window;
 use std::path::Path;
 
 pub use graph::Unsupported;
-pub use kernels::{KERNEL_VARIABLE, KernelChoice};
+pub use kernels::KernelChoice;
 
 use crate::error::{InferError, LoadError};
 use crate::onnx::OnnxFile;

@@ -25,6 +25,7 @@ const MOST_STEPS: f64 = (1u32 << 30) as f64;
 
 impl Epilogue {
     /// Constants of as many channels as there are biases and scales, for any sums.
+    #[cfg(test)]
     pub fn new(bias: Vec<i32>, scale: Vec<f32>, bounds: Bounds) -> Self {
         Self::for_sums(bias, scale, bounds, std::iter::repeat(u64::MAX))
     }

@@ -4,9 +4,6 @@ use std::str::FromStr;
 
 use super::{Kernels, scalar};
 
-/// The environment variable that forces a set of kernels.
-pub const KERNEL_VARIABLE: &str = "TINYSAVER_KERNEL";
-
 /// Which kernels are to run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum KernelChoice {
@@ -89,17 +86,6 @@ impl KernelChoice {
     /// Every name that stands for a choice.
     pub fn names() -> impl Iterator<Item = &'static str> {
         std::iter::once("auto").chain(TABLE.iter().map(|entry| entry.name))
-    }
-
-    /// As the environment variable `TINYSAVER_KERNEL` says; the fastest where it is not set.
-    ///
-    /// # Errors
-    /// A name that stands for nothing.
-    pub fn from_environment() -> Result<Self, String> {
-        match std::env::var(KERNEL_VARIABLE) {
-            Ok(name) => name.parse().map_err(|error| format!("{KERNEL_VARIABLE}: {error}")),
-            Err(_) => Ok(Self::Fastest),
-        }
     }
 
     /// Every choice that this processor can run, the fastest last.

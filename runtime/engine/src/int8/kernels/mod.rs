@@ -13,7 +13,7 @@ use super::depthwise_weights::DepthwiseWeights;
 use super::quant::Bounds;
 use super::weights::{DotPacking, DotWeights, Packed};
 use super::window::Window;
-pub use choice::{KERNEL_VARIABLE, KernelChoice};
+pub use choice::KernelChoice;
 
 /// A matrix product in pairs of i16 with its epilogue: `pixels` rows of `weights.depth` numbers against all output channels.
 pub struct Gemm<'a> {

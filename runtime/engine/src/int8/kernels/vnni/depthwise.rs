@@ -206,7 +206,7 @@ macro_rules! column_kernel {
 macro_rules! run {
     ($name:ident, $rows:ident, $features:literal, $narrow:ident, $half:ident, $quarter:ident $(, $wide:ident)?) => {
         pub fn $name(call: &Depthwise<'_>, output: &mut [u8]) {
-            let narrow = call.weights.narrow.as_ref().filter(|block| narrow::can_run(call, block, output));
+            let narrow = call.weights.narrow.as_deref().filter(|block| narrow::can_run(call, block, output));
             if let Some(block) = narrow {
                 // SAFETY: the features were found before this function could be reached, and `can_run` holds.
                 unsafe { narrow::$narrow(call, block, output.as_mut_ptr()) }

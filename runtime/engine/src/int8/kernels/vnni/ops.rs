@@ -47,12 +47,12 @@ pub mod half {
 /// 16 bytes.
 pub mod quarter {
     pub use std::arch::x86_64::{
-        __m128 as Floats, __m128i as Vector, _mm_add_epi32 as add_i32, _mm_adds_epi16 as add_i16,
-        _mm_cvtepi32_ps as to_floats, _mm_cvtps_epi32 as round, _mm_loadu_ps as load_floats, _mm_loadu_si128 as load,
-        _mm_max_epu8 as max_u8, _mm_min_epu8 as min_u8, _mm_mul_ps as multiply, _mm_packs_epi32 as narrow_i32,
-        _mm_packus_epi16 as narrow_i16, _mm_set1_epi8 as fill_i8, _mm_set1_epi16 as fill_i16,
-        _mm_setzero_si128 as zero, _mm_storeu_si128 as store, _mm_unpackhi_epi8 as high_i8,
-        _mm_unpackhi_epi16 as high_i16, _mm_unpacklo_epi8 as low_i8, _mm_unpacklo_epi16 as low_i16,
+        __m128 as Floats, __m128i as Vector, _mm_adds_epi16 as add_i16, _mm_cvtepi32_ps as to_floats,
+        _mm_cvtps_epi32 as round, _mm_loadu_ps as load_floats, _mm_loadu_si128 as load, _mm_max_epu8 as max_u8,
+        _mm_min_epu8 as min_u8, _mm_mul_ps as multiply, _mm_packs_epi32 as narrow_i32, _mm_packus_epi16 as narrow_i16,
+        _mm_set1_epi8 as fill_i8, _mm_set1_epi16 as fill_i16, _mm_setzero_si128 as zero, _mm_storeu_si128 as store,
+        _mm_unpackhi_epi8 as high_i8, _mm_unpackhi_epi16 as high_i16, _mm_unpacklo_epi8 as low_i8,
+        _mm_unpacklo_epi16 as low_i16,
     };
 
     interleave!("avx2");

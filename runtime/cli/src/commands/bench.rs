@@ -1,0 +1,184 @@
+//! `tinysaver bench`: what an inference costs on this board.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, anyhow};
+use rustix::time::{ClockId, clock_gettime};
+use serde::Serialize;
+use serde_json::json;
+use tinysaver_core::Element;
+use tinysaver_engine::{Engine, Input, LoadError, load_best};
+
+use crate::config::{RunSettingsArgs, Settings, SettingsArgs};
+use crate::failure::Failure;
+use crate::pair::Pair;
+
+/// Inferences before the clock counts: caches, page faults and the processor's own clock settle.
+const WARM_UP: usize = 10;
+
+/// Arguments of `bench`.
+#[derive(clap::Args)]
+pub struct BenchArgs {
+    /// ONNX files to time; without any, the pair's saver and base
+    #[arg(value_name = "FILE.onnx")]
+    files: Vec<PathBuf>,
+    #[command(flatten)]
+    settings: SettingsArgs,
+    /// Inferences that are timed, one after the other
+    #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    count: u32,
+    /// Height and width of the input, where a file leaves them open
+    #[arg(long, value_name = "N")]
+    pixels: Option<usize>,
+    /// As one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+/// A model to be timed.
+struct Candidate {
+    name: String,
+    path: PathBuf,
+    bytes: Vec<u8>,
+    pixels: Option<usize>,
+}
+
+/// Median, p10 and p90 in milliseconds.
+#[derive(Debug, Clone, Copy, Serialize)]
+struct Spread {
+    median_ms: f64,
+    p10_ms: f64,
+    p90_ms: f64,
+}
+
+/// What one model costs.
+#[derive(Debug, Serialize)]
+struct Timing {
+    model: String,
+    /// The backend and, for int8, its kernels.
+    engine: &'static str,
+    macs: u64,
+    /// Time on the processor of the thread that infers.
+    cpu: Spread,
+    wall: Spread,
+    /// Multiply-accumulates a second of CPU time, at the median.
+    macs_per_second: f64,
+}
+
+/// Times every model.
+pub fn execute(args: &BenchArgs, out: &mut dyn Write) -> Result<(), Failure> {
+    let settings = Settings::gather(&args.settings, &RunSettingsArgs::default()).map_err(Failure::config)?;
+    let candidates = candidates(args, &settings).map_err(Failure::config)?;
+    let mut timings = Vec::new();
+    for candidate in &candidates {
+        let pixels = candidate.pixels.map(|side| (side, side));
+        let loaded = load_best(&candidate.path, &candidate.bytes, pixels, settings.kernel);
+        let mut engine = loaded.map_err(Failure::config)?.engine;
+        timings.push(time(candidate.name.clone(), engine.as_mut(), args.count)?);
+    }
+    if args.json {
+        let version = env!("CARGO_PKG_VERSION");
+        writeln!(out, "{}", json!({ "version": version, "count": args.count, "threads": 1, "models": timings }))?;
+        return Ok(());
+    }
+    writeln!(out, "{:34} {:16} {:>8}  {:>28}  {:>28}  {:>7}", "model", "engine", "MMAC", CPU, WALL, "GMAC/s")?;
+    for timing in &timings {
+        let Timing { model, engine, macs, cpu, wall, macs_per_second } = timing;
+        let (mega, giga) = (mega(*macs), macs_per_second / 1e9);
+        writeln!(out, "{model:34} {engine:16} {mega:>8.1}  {:>28}  {:>28}  {giga:>7.1}", cpu.text(), wall.text())?;
+    }
+    writeln!(out, "one thread, {} inferences after {WARM_UP} that do not count", args.count)?;
+    Ok(())
+}
+
+const CPU: &str = "CPU ms, median [p10, p90]";
+const WALL: &str = "wall ms, median [p10, p90]";
+
+fn candidates(args: &BenchArgs, settings: &Settings) -> Result<Vec<Candidate>> {
+    let read = |path: &PathBuf| {
+        let bytes = std::fs::read(path).map_err(|source| LoadError::Read { path: path.clone(), source })?;
+        Ok(Candidate { name: file_name(path), path: path.clone(), bytes, pixels: args.pixels })
+    };
+    if !args.files.is_empty() {
+        return args.files.iter().map(read).collect();
+    }
+    let pair = Pair::read(&settings.pair)?;
+    let entries = [pair.saver(settings.saver.as_deref())?, pair.base(settings.base.as_deref())?];
+    let load = |entry| {
+        let model = pair.load_model(entry)?;
+        Ok(Candidate { name: entry.id.clone(), path: model.path, bytes: model.bytes, pixels: Some(entry.input) })
+    };
+    entries.into_iter().map(load).collect()
+}
+
+fn file_name(path: &Path) -> String {
+    path.file_name().map_or_else(|| path.display().to_string(), |name| name.to_string_lossy().into_owned())
+}
+
+/// Times `count` inferences of a made-up picture: what is on it does not change what it costs.
+fn time(model: String, engine: &mut dyn Engine, count: u32) -> Result<Timing> {
+    let spec = engine.input();
+    let steps: Vec<u8> = (0u8..=250).cycle().step_by(37).take(spec.len()).collect();
+    let reals: Vec<f32> = steps.iter().map(|&step| f32::from(step) / 128.0 - 1.0).collect();
+    let input = match spec.element {
+        Element::U8 { .. } => Input::U8(&steps),
+        Element::F32 => Input::F32(&reals),
+    };
+    let mut logits = vec![0.0; engine.classes()];
+    for _ in 0..WARM_UP {
+        engine.infer(input, &mut logits)?;
+    }
+    let (mut cpu, mut wall) = (Vec::new(), Vec::new());
+    for _ in 0..count {
+        let (began, began_cpu) = (Instant::now(), thread_time()?);
+        engine.infer(input, &mut logits)?;
+        cpu.push(thread_time()?.saturating_sub(began_cpu));
+        wall.push(began.elapsed());
+    }
+    let (cpu, wall) = (Spread::of(cpu), Spread::of(wall));
+    let macs = engine.macs();
+    let macs_per_second = mega(macs) * 1e9 / cpu.median_ms;
+    Ok(Timing { model, engine: engine.name(), macs, cpu, wall, macs_per_second })
+}
+
+/// CPU time of this thread.
+fn thread_time() -> Result<Duration> {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    Duration::try_from(time).map_err(|_| anyhow!("the system's CPU clock shows a time before 0"))
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a figure for people")]
+fn mega(count: u64) -> f64 {
+    count as f64 / 1e6
+}
+
+impl Spread {
+    fn of(mut times: Vec<Duration>) -> Self {
+        times.sort_unstable();
+        let at = |tenths: usize| {
+            let index = (times.len() * tenths / 10).min(times.len().saturating_sub(1));
+            times.get(index).map_or(0.0, |time| time.as_secs_f64() * 1e3)
+        };
+        Self { median_ms: at(5), p10_ms: at(1), p90_ms: at(9) }
+    }
+
+    fn text(self) -> String {
+        format!("{:.3} [{:.3}, {:.3}]", self.median_ms, self.p10_ms, self.p90_ms)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_spread_is_of_the_sorted_times() {
+        let spread = |times: &[u64]| Spread::of(times.iter().map(|&ms| Duration::from_millis(ms)).collect());
+        assert_eq!(spread(&[3, 1, 2]).text(), "2.000 [1.000, 3.000]");
+        assert_eq!(spread(&[7]).text(), "7.000 [7.000, 7.000]");
+        let times: Vec<u64> = (0..100).rev().collect();
+        assert_eq!(spread(&times).text(), "50.000 [10.000, 90.000]");
+    }
+}
