@@ -4,8 +4,8 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, anyhow};
-use rustix::time::{ClockId, clock_gettime};
+use anyhow::{Context, Result};
+use cpu_time::ThreadTime;
 use serde::Serialize;
 use serde_json::json;
 use tinysaver_core::Element;
@@ -17,6 +17,8 @@ use crate::pair::Pair;
 
 /// Inferences before the clock counts: caches, page faults and the processor's own clock settle.
 const WARM_UP: usize = 10;
+
+const NO_CLOCK: &str = "the system has no CPU clock for threads";
 
 /// Arguments of `bench`.
 #[derive(clap::Args)]
@@ -132,21 +134,15 @@ fn time(model: String, engine: &mut dyn Engine, count: u32) -> Result<Timing> {
     }
     let (mut cpu, mut wall) = (Vec::new(), Vec::new());
     for _ in 0..count {
-        let (began, began_cpu) = (Instant::now(), thread_time()?);
+        let (began, began_cpu) = (Instant::now(), ThreadTime::try_now().context(NO_CLOCK)?);
         engine.infer(input, &mut logits)?;
-        cpu.push(thread_time()?.saturating_sub(began_cpu));
+        cpu.push(began_cpu.try_elapsed().context(NO_CLOCK)?);
         wall.push(began.elapsed());
     }
     let (cpu, wall) = (Spread::of(cpu), Spread::of(wall));
     let macs = engine.macs();
     let macs_per_second = mega(macs) * 1e9 / cpu.median_ms;
     Ok(Timing { model, engine: engine.name(), macs, cpu, wall, macs_per_second })
-}
-
-/// CPU time of this thread.
-fn thread_time() -> Result<Duration> {
-    let time = clock_gettime(ClockId::ThreadCPUTime);
-    Duration::try_from(time).map_err(|_| anyhow!("the system's CPU clock shows a time before 0"))
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a figure for people")]
