@@ -1,5 +1,6 @@
 //! Weights of depthwise convolutions in the order in which the kernels read them.
 
+use super::aligned::Aligned;
 use super::weights::Epilogue;
 
 /// Weights of a depthwise convolution.
@@ -27,13 +28,31 @@ pub struct ColumnBlock {
     pub start: usize,
     /// Channels: 16, 32 or 64; bytes of whole pixels where several are done together.
     pub width: usize,
-    /// `[column][four rows][vector][channel of the vector][row of the four]`; rows that are lacking have 0. The four
-    /// vectors have the order of [`interleaved_order`].
-    pub weights: Vec<i8>,
+    /// `[four taps][vector][channel of the vector][tap of the four]`; taps that are lacking have 0. The four vectors have
+    /// the order of [`interleaved_order`], the taps that of [`column_quads`] or [`five_by_five`].
+    pub weights: Aligned<i8>,
     /// As in [`Epilogue`], in the same order.
-    pub bias: Vec<i32>,
+    pub bias: Aligned<i32>,
     /// As in [`Epilogue`], in the same order.
-    pub scale: Vec<f32>,
+    pub scale: Aligned<f32>,
+}
+
+/// Four taps that are multiplied at once; fewer where there are no more.
+type TapQuad = [Option<usize>; 4];
+
+/// Taps of a window column by column, four rows of it at once.
+fn column_quads(rows: usize, columns: usize) -> Vec<TapQuad> {
+    let quad = |column: usize, first: usize| {
+        std::array::from_fn(|row| (first + row < rows).then_some((first + row) * columns + column))
+    };
+    (0..columns).flat_map(|column| (0..rows).step_by(4).map(move |first| quad(column, first))).collect()
+}
+
+/// Taps of a 5 x 5 window: four rows of each column, four taps of the last row, and its last one.
+fn five_by_five() -> Vec<TapQuad> {
+    let columns = (0..5).map(|column| std::array::from_fn(|row| Some(5 * row + column)));
+    let last_row = [std::array::from_fn(|column| Some(20 + column)), [Some(24), None, None, None]];
+    columns.chain(last_row).collect()
 }
 
 /// Channels of a block in the order in which bringing four rows together byte by byte within 128-bit lanes leaves them:
@@ -87,9 +106,10 @@ impl DepthwiseWeights {
             spans.push((start.min(self.channels.checked_sub(width)?), width));
             start += width;
         }
+        let quads = if (rows, columns) == (5, 5) { five_by_five() } else { column_quads(rows, columns) };
         let span = |(start, width)| {
             let order = interleaved_order(width).map(|channel| start + channel).collect();
-            self.column_block(rows, columns, (start, width), order)
+            self.column_block(&quads, (start, width), order)
         };
         spans.into_iter().map(span).collect()
     }
@@ -99,36 +119,33 @@ impl DepthwiseWeights {
         let bytes = width.checked_div(self.channels)? * self.channels;
         let channel = |lane: usize| if lane < bytes { lane % self.channels } else { usize::MAX };
         let order = interleaved_order(width).map(channel).collect();
-        let block = self.column_block(rows, columns, (0, width), order)?;
+        let block = self.column_block(&column_quads(rows, columns), (0, width), order)?;
         (bytes > 0).then(|| Box::new(ColumnBlock { width: bytes, ..block }))
     }
 
     fn column_block(
         &self,
-        rows: usize,
-        columns: usize,
+        quads: &[TapQuad],
         (start, width): (usize, usize),
         order: Vec<usize>,
     ) -> Option<ColumnBlock> {
-        let weight = |row: usize, column: usize, channel: usize| {
-            let known = row < rows && channel < self.channels;
-            let tap = known.then(|| (row * columns + column) * self.channels + channel);
-            tap.and_then(|tap| self.taps.get(tap)).copied().unwrap_or(0)
+        let weight = |tap: Option<usize>, channel: usize| {
+            let place = tap.filter(|_| channel < self.channels).map(|tap| tap * self.channels + channel);
+            place.and_then(|place| self.taps.get(place)).copied().unwrap_or(0)
         };
-        let mut weights = Vec::with_capacity(columns * rows.next_multiple_of(4) * width);
-        for column in 0..columns {
-            for first in (0..rows).step_by(4) {
-                for &channel in &order {
-                    for row in first..first + 4 {
-                        weights.push(i8::try_from(weight(row, column, channel)).ok()?);
-                    }
+        let mut weights = Vec::with_capacity(quads.len() * 4 * width);
+        for quad in quads {
+            for &channel in &order {
+                for &tap in quad {
+                    weights.push(i8::try_from(weight(tap, channel)).ok()?);
                 }
             }
         }
         let (bias, scale) = (&self.epilogue.bias, &self.epilogue.scale);
         let bias = order.iter().map(|&channel| bias.get(channel).copied().unwrap_or(0));
         let scale = order.iter().map(|&channel| scale.get(channel).copied().unwrap_or(0.0));
-        Some(ColumnBlock { start, width, weights, bias: bias.collect(), scale: scale.collect() })
+        let (bias, scale): (Vec<i32>, Vec<f32>) = (bias.collect(), scale.collect());
+        Some(ColumnBlock { start, width, weights: weights.into(), bias: bias.into(), scale: scale.into() })
     }
 
     /// Cuts the channels into blocks of 32, and of 16 at the end.

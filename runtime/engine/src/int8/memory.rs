@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use super::aligned::Aligned;
+
 /// The number of a tensor in its plan.
 pub type TensorId = usize;
 
@@ -74,11 +76,11 @@ impl Scratch {
 #[derive(Debug)]
 pub struct Memory {
     /// All tensors.
-    pub arena: Vec<u8>,
+    pub arena: Aligned<u8>,
     /// Rows of a matrix product in pairs.
     pub rows: Vec<i16>,
     /// Parts of images with a border, or rows of a matrix product of bytes.
-    pub bytes: Vec<u8>,
+    pub bytes: Aligned<u8>,
     /// Sums over pixels, one a channel.
     pub sums: Vec<i32>,
 }

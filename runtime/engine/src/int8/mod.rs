@@ -33,6 +33,7 @@
 //! **Hostile files.** Sizes are multiplied with overflow checks and capped, constants must hold what their shape says,
 //! scales must be finite and positive, a name must be made once and before it is used (so there are no cycles).
 
+mod aligned;
 mod compile;
 mod depthwise_weights;
 mod graph;

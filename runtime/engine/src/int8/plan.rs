@@ -3,6 +3,7 @@
 use std::fmt;
 use std::ops::Range;
 
+use super::aligned::Aligned;
 use super::graph::elements;
 use super::kernels::Kernels;
 use super::memory::{Lifetime, Memory, Scratch, TensorId, lay_out};
@@ -111,9 +112,9 @@ impl Plan {
     pub fn memory(&self) -> Memory {
         let scratch = self.steps.iter().map(Step::scratch).fold(Scratch::default(), Scratch::most);
         Memory {
-            arena: vec![0; self.arena_bytes],
+            arena: Aligned::zeros(self.arena_bytes),
             rows: vec![0; scratch.rows],
-            bytes: vec![0; scratch.bytes],
+            bytes: Aligned::zeros(scratch.bytes),
             sums: vec![0; scratch.sums],
         }
     }

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use super::aligned::Aligned;
 use super::quant::Bounds;
 
 /// Output channels of a panel.
@@ -115,7 +116,7 @@ pub struct DotWeights {
     /// Output channels.
     pub channels: usize,
     /// `[panel][run][group of the run][channel of the panel][byte of the group]`.
-    pub panels: Vec<i8>,
+    pub panels: Aligned<i8>,
     /// What follows the sums; it makes up for `packing.offset`. Padded to whole panels.
     pub epilogue: Epilogue,
 }
@@ -128,7 +129,7 @@ impl DotWeights {
         let length = rows.iter().map(Vec::len).max().unwrap_or(0) / runs.max(1);
         let (run, channels) = (length.next_multiple_of(group.max(1)), rows.len());
         let padded = channels.next_multiple_of(panel.max(1));
-        let mut panels = vec![0i8; padded * runs * run];
+        let mut panels = Aligned::zeros(padded * runs * run);
         for (channel, row) in rows.iter().enumerate() {
             let first = channel / panel * panel * runs * run + channel % panel * group;
             for (index, weights) in row.chunks(length.max(1)).enumerate() {

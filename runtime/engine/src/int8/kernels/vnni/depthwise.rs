@@ -45,11 +45,10 @@ pub fn prepare_512(window: &Window, weights: DepthwiseWeights) -> DepthwiseWeigh
 
 /// Where the rows of a window lie for one output row.
 struct Rows {
-    /// The first byte of each row's first pixel; a border pixel where the row is not on the image.
-    starts: [*const u8; MOST_ROWS],
-    /// Bytes to the next pixel; 0 in the border.
-    steps: [usize; MOST_ROWS],
-    border: *const u8,
+    /// For columns of the image.
+    inside: RowPixels,
+    /// For columns of the border.
+    outside: RowPixels,
     /// Columns before the image, and columns of the image.
     pad: usize,
     columns: usize,
@@ -57,32 +56,47 @@ struct Rows {
     channels: usize,
 }
 
+/// The first pixel of each row of a window, and bytes to the next one; a border pixel and 0 where the row is not on the
+/// image.
+#[derive(Clone, Copy)]
+struct RowPixels([(*const u8, usize); MOST_ROWS]);
+
+impl RowPixels {
+    /// The pixel of a row in a column of the image.
+    #[inline]
+    fn pixel(&self, row: usize, column: usize) -> *const u8 {
+        let (start, step) = self.0.get(row).copied().unwrap_or_default();
+        // An address only; `can_run` has shown that it lies in the input.
+        start.wrapping_add(column * step)
+    }
+}
+
 impl Rows {
     fn new(call: &Depthwise<'_>, row: usize) -> Self {
         let channels = call.weights.channels;
         let ([_, columns], [_, pad], [_, output_columns]) = (call.window.input, call.window.pad, call.window.output);
-        let border = call.border.as_ptr();
-        let mut rows =
-            Self { starts: [border; MOST_ROWS], steps: [0; MOST_ROWS], border, pad, columns, output_columns, channels };
+        let outside = RowPixels([(call.border.as_ptr(), 0); MOST_ROWS]);
+        let mut inside = outside;
         let [taps, _] = call.window.kernel;
-        for (tap, (start, step)) in rows.starts.iter_mut().zip(&mut rows.steps).enumerate().take(taps) {
+        for (tap, pixels) in inside.0.iter_mut().enumerate().take(taps) {
             if let Some(y) = call.window.row(row, tap) {
-                // An address only; `fits` has shown that it lies in the input.
-                *start = call.input.as_ptr().wrapping_add(y * columns * channels);
-                *step = channels;
+                *pixels = (call.input.as_ptr().wrapping_add(y * columns * channels), channels);
             }
         }
-        rows
+        Self { inside, outside, pad, columns, output_columns, channels }
     }
 
-    /// Where a row's pixel in a column lies, counted with the border before the image.
+    /// Whether the output that is begun `early` steps before it ends is one of the row's.
     #[inline]
-    fn pixel(&self, row: usize, column: usize) -> *const u8 {
+    fn has_output(&self, step: usize, early: usize) -> bool {
+        step.wrapping_sub(early) < self.output_columns
+    }
+
+    /// Rows of a column, counted with the border before the image, and the column counted without it.
+    #[inline]
+    fn column(&self, column: usize) -> (&RowPixels, usize) {
         let column = column.wrapping_sub(self.pad);
-        match (self.starts.get(row), self.steps.get(row)) {
-            (Some(start), Some(step)) if column < self.columns => start.wrapping_add(column * step),
-            _ => self.border,
-        }
+        if column < self.columns { (&self.inside, column) } else { (&self.outside, 0) }
     }
 }
 
@@ -96,25 +110,35 @@ macro_rules! column_kernel {
             /// Bytes of a vector: channels of a block.
             pub const WIDTH: usize = size_of::<Vector>();
 
-            /// The four rows from `QUAD * quad` on of one column, as four vectors of four bytes a channel.
+            /// Adds the products of four pixels with the weights that begin at vector `at` of the block.
             ///
             /// # Safety
-            /// Each pixel that `rows` knows is followed by `first + WIDTH` bytes.
+            /// The block holds four vectors of weights there.
             #[inline]
             #[target_feature(enable = $features)]
-            unsafe fn column(rows: &Rows, column: usize, quad: usize, first: usize) -> [Vector; QUAD] {
-                // SAFETY: as the caller says; unaligned loads.
-                let row = |row: usize| unsafe { load(rows.pixel(QUAD * quad + row, column).add(first).cast()) };
-                interleave(row(0), row(1), row(2), row(3))
+            unsafe fn add(sums: &mut [Vector; QUAD], inputs: [Vector; QUAD], block: &ColumnBlock, at: usize) {
+                for (index, (sum, inputs)) in sums.iter_mut().zip(inputs).enumerate() {
+                    // SAFETY: as the caller says; unaligned loads.
+                    let weights = unsafe { load(block.weights.as_ptr().add((at + index) * WIDTH).cast()) };
+                    *sum = $dot(*sum, inputs, weights);
+                }
             }
 
-            /// One output row of one block: `COLUMNS` by at most `QUAD * QUADS` taps, `STRIDE` columns from one output
-            /// to the next, `SLOTS` outputs covered by one column.
+            /// One output row of one block: a window of `COLUMNS` columns, `STRIDE` columns from one output to the next,
+            /// `SLOTS` outputs covered by one column. The rows are at most `ROWS`; `FIVE` adds the last one of
+            /// a 5 x 5 window, four taps of which are multiplied at once.
             ///
             /// # Safety
-            /// As [`column`]; the block is of this width and has weights for all taps; `output` has room for the row.
+            /// Each pixel that `rows` knows is followed by the block's bytes; the block is of this width and has weights
+            /// for all taps; `output` has room for the row.
             #[target_feature(enable = $features)]
-            pub unsafe fn row<const COLUMNS: usize, const STRIDE: usize, const QUADS: usize, const SLOTS: usize>(
+            pub unsafe fn row<
+                const COLUMNS: usize,
+                const STRIDE: usize,
+                const SLOTS: usize,
+                const ROWS: usize,
+                const FIVE: bool,
+            >(
                 rows: &Rows,
                 block: &ColumnBlock,
                 finish: &$finish,
@@ -129,20 +153,44 @@ macro_rules! column_kernel {
                 for step in 0..early + rows.output_columns {
                     for fresh in 0..STRIDE {
                         let offset = COLUMNS - STRIDE + fresh;
-                        let at = (step * STRIDE + offset).wrapping_sub(early * STRIDE);
-                        for quad in 0..QUADS {
-                            // SAFETY: as the caller says.
-                            let inputs = unsafe { column(rows, at, quad, block.start) };
+                        let column = (step * STRIDE + offset).wrapping_sub(early * STRIDE);
+                        for quad_row in 0..ROWS.div_ceil(QUAD) {
+                            let (pixels, image_column) = rows.column(column);
+                            let bytes = |row: usize| {
+                                let row = QUAD * quad_row + row;
+                                if row >= ROWS {
+                                    return zero();
+                                }
+                                // SAFETY: as the caller says; unaligned load.
+                                unsafe { load(pixels.pixel(row, image_column).add(block.start).cast()) }
+                            };
+                            let inputs = interleave(bytes(0), bytes(1), bytes(2), bytes(3));
                             for (slot, sums) in sums.iter_mut().enumerate() {
                                 let tap = offset.wrapping_sub(slot * STRIDE);
-                                if tap >= COLUMNS {
-                                    continue;
+                                if tap < COLUMNS && rows.has_output(step + slot, early) {
+                                    let at = (tap * ROWS.div_ceil(QUAD) + quad_row) * QUAD;
+                                    // SAFETY: a block holds four vectors of weights for each four rows of a column.
+                                    unsafe { add(sums, inputs, block, at) };
                                 }
-                                for (index, (sum, inputs)) in sums.iter_mut().zip(inputs).enumerate() {
-                                    let place = ((tap * QUADS + quad) * QUAD + index) * WIDTH;
-                                    // SAFETY: a block holds `COLUMNS * QUADS` times four vectors of weights.
-                                    let weights = unsafe { load(block.weights.as_ptr().add(place).cast()) };
-                                    *sum = $dot(*sum, inputs, weights);
+                            }
+                        }
+                        if FIVE {
+                            let bytes = |tap: usize| {
+                                let (pixels, column) = rows.column(column.wrapping_add(tap));
+                                // SAFETY: as the caller says; unaligned load.
+                                unsafe { load(pixels.pixel(QUAD, column).add(block.start).cast()) }
+                            };
+                            let inputs = interleave(bytes(0), bytes(1), bytes(2), bytes(3));
+                            for (slot, sums) in sums.iter_mut().enumerate() {
+                                // The weights of the first four taps, and of the last one, are the block's last.
+                                let at = match offset.wrapping_sub(slot * STRIDE) {
+                                    0 => COLUMNS * QUAD,
+                                    tap if tap + 1 == COLUMNS => COLUMNS * QUAD + QUAD,
+                                    _ => continue,
+                                };
+                                if rows.has_output(step + slot, early) {
+                                    // SAFETY: a block of a 5 x 5 window holds seven times four vectors of weights.
+                                    unsafe { add(sums, inputs, block, at) };
                                 }
                             }
                         }
@@ -154,19 +202,28 @@ macro_rules! column_kernel {
                     if let Some(last) = sums.last_mut() {
                         *last = bias;
                     }
-                    let Some(output_column) = step.checked_sub(early) else { continue };
-                    let mut steps = [zero(); QUAD];
-                    for (index, (step, sums)) in steps.iter_mut().zip(done).enumerate() {
-                        // SAFETY: a block holds four vectors of scales; unaligned loads.
-                        let scale = unsafe { load_floats(block.scale.as_ptr().add(WIDTH / 4 * index)) };
-                        *step = finish.scale(sums, scale);
-                    }
-                    // SAFETY: the output has `channels` bytes for each column, and the block ends within them.
-                    unsafe {
-                        let output = output.add(output_column * rows.channels + block.start);
-                        store(output.cast(), finish.narrow(steps));
+                    if let Some(output_column) = step.checked_sub(early) {
+                        // SAFETY: the output has `channels` bytes for each column, and the block ends within them.
+                        unsafe {
+                            store_steps(done, block, finish, output.add(output_column * rows.channels + block.start));
+                        }
                     }
                 }
+            }
+
+            /// # Safety
+            /// The block is of this width; `WIDTH` bytes of room at `output`.
+            #[inline]
+            #[target_feature(enable = $features)]
+            unsafe fn store_steps(sums: [Vector; QUAD], block: &ColumnBlock, finish: &$finish, output: *mut u8) {
+                let mut steps = [zero(); QUAD];
+                for (index, (step, sums)) in steps.iter_mut().zip(sums).enumerate() {
+                    // SAFETY: a block holds four vectors of scales; unaligned loads.
+                    let scale = unsafe { load_floats(block.scale.as_ptr().add(WIDTH / 4 * index)) };
+                    *step = finish.scale(sums, scale);
+                }
+                // SAFETY: as the caller says.
+                unsafe { store(output.cast(), finish.narrow(steps)) }
             }
 
             /// One output row of one block, by the loop made for its window.
@@ -185,15 +242,19 @@ macro_rules! column_kernel {
                 let ([tap_rows, columns], [_, stride]) = (call.window.kernel, call.window.stride);
                 // SAFETY: passed on from the caller.
                 unsafe {
-                    match (columns, stride, tap_rows > QUAD) {
-                        (3, 1, false) => row::<3, 1, 1, 3>(rows, block, finish, output),
-                        (3, 1, true) => row::<3, 1, 2, 3>(rows, block, finish, output),
-                        (3, 2, false) => row::<3, 2, 1, 2>(rows, block, finish, output),
-                        (3, 2, true) => row::<3, 2, 2, 2>(rows, block, finish, output),
-                        (5, 1, false) => row::<5, 1, 1, 5>(rows, block, finish, output),
-                        (5, 1, true) => row::<5, 1, 2, 5>(rows, block, finish, output),
-                        (5, 2, false) => row::<5, 2, 1, 3>(rows, block, finish, output),
-                        (5, 2, true) => row::<5, 2, 2, 3>(rows, block, finish, output),
+                    match (columns, stride, tap_rows) {
+                        (3, 1, 0..=3) => row::<3, 1, 3, 3, false>(rows, block, finish, output),
+                        (3, 1, 4) => row::<3, 1, 3, 4, false>(rows, block, finish, output),
+                        (3, 1, _) => row::<3, 1, 3, 8, false>(rows, block, finish, output),
+                        (3, 2, 0..=3) => row::<3, 2, 2, 3, false>(rows, block, finish, output),
+                        (3, 2, 4) => row::<3, 2, 2, 4, false>(rows, block, finish, output),
+                        (3, 2, _) => row::<3, 2, 2, 8, false>(rows, block, finish, output),
+                        (5, 1, 0..=4) => row::<5, 1, 5, 4, false>(rows, block, finish, output),
+                        (5, 1, 5) => row::<5, 1, 5, 4, true>(rows, block, finish, output),
+                        (5, 1, _) => row::<5, 1, 5, 8, false>(rows, block, finish, output),
+                        (5, 2, 0..=4) => row::<5, 2, 3, 4, false>(rows, block, finish, output),
+                        (5, 2, 5) => row::<5, 2, 3, 4, true>(rows, block, finish, output),
+                        (5, 2, _) => row::<5, 2, 3, 8, false>(rows, block, finish, output),
                         _ => {}
                     }
                 }
@@ -264,7 +325,8 @@ pub mod avx {
 /// Whether all slices are long enough for what the numbers say.
 fn can_run(call: &Depthwise<'_>, output: &[u8]) -> bool {
     let [rows, columns] = call.window.kernel;
-    let weights = 4 * columns * rows.div_ceil(QUAD);
+    let quads = if [rows, columns] == [5, 5] { 7 } else { columns * rows.div_ceil(QUAD) };
+    let weights = QUAD * quads;
     let fits = |block: &ColumnBlock| {
         matches!(block.width, 16 | 32 | 64)
             && block.start.saturating_add(block.width) <= call.weights.channels
