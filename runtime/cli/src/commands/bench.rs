@@ -9,7 +9,7 @@ use cpu_time::ThreadTime;
 use serde::Serialize;
 use serde_json::json;
 use tinysaver_core::Element;
-use tinysaver_engine::{Engine, Input, LoadError, load_best};
+use tinysaver_engine::{Engine, Input, KernelChoice, LoadError, load_best};
 
 use crate::config::{RunSettingsArgs, Settings, SettingsArgs};
 use crate::failure::Failure;
@@ -67,6 +67,8 @@ struct Timing {
     wall: Spread,
     /// Multiply-accumulates a second of CPU time, at the median.
     macs_per_second: f64,
+    /// The same as a share of what the processor's instruction for 8-bit products does at best; absent for other kernels.
+    share_of_peak: Option<f64>,
 }
 
 /// Times every model.
@@ -80,16 +82,32 @@ pub fn execute(args: &BenchArgs, out: &mut dyn Write) -> Result<(), Failure> {
         let mut engine = loaded.map_err(Failure::config)?.engine;
         timings.push(time(candidate.name.clone(), engine.as_mut(), args.count)?);
     }
+    let peak = peak(settings.kernel).map_err(Failure::config)?;
+    for timing in timings.iter_mut().filter(|timing| timing.engine.starts_with("int8")) {
+        timing.share_of_peak = peak.map(|peak| timing.macs_per_second / peak);
+    }
     if args.json {
         let version = env!("CARGO_PKG_VERSION");
-        writeln!(out, "{}", json!({ "version": version, "count": args.count, "threads": 1, "models": timings }))?;
+        writeln!(
+            out,
+            "{}",
+            json!({
+                "version": version, "count": args.count, "threads": 1, "peak_macs_per_second": peak, "models": timings,
+            })
+        )?;
         return Ok(());
     }
-    writeln!(out, "{:34} {:16} {:>8}  {:>28}  {:>28}  {:>7}", "model", "engine", "MMAC", CPU, WALL, "GMAC/s")?;
+    writeln!(out, "{:34} {:16} {:>8}  {:>28}  {:>28}  {:>7}  of peak", "model", "engine", "MMAC", CPU, WALL, "GMAC/s")?;
     for timing in &timings {
-        let Timing { model, engine, macs, cpu, wall, macs_per_second } = timing;
+        let Timing { model, engine, macs, cpu, wall, macs_per_second, share_of_peak } = timing;
         let (mega, giga) = (mega(*macs), macs_per_second / 1e9);
-        writeln!(out, "{model:34} {engine:16} {mega:>8.1}  {:>28}  {:>28}  {giga:>7.1}", cpu.text(), wall.text())?;
+        let share = share_of_peak.map_or_else(String::new, |share| format!("{:.0} %", 100.0 * share));
+        writeln!(
+            out,
+            "{model:34} {engine:16} {mega:>8.1}  {:>28}  {:>28}  {giga:>7.1}  {share:>7}",
+            cpu.text(),
+            wall.text()
+        )?;
     }
     writeln!(out, "one thread, {} inferences after {WARM_UP} that do not count", args.count)?;
     Ok(())
@@ -142,7 +160,20 @@ fn time(model: String, engine: &mut dyn Engine, count: u32) -> Result<Timing> {
     let (cpu, wall) = (Spread::of(cpu), Spread::of(wall));
     let macs = engine.macs();
     let macs_per_second = mega(macs) * 1e9 / cpu.median_ms;
-    Ok(Timing { model, engine: engine.name(), macs, cpu, wall, macs_per_second })
+    Ok(Timing { model, engine: engine.name(), macs, cpu, wall, macs_per_second, share_of_peak: None })
+}
+
+/// Multiply-accumulates a second that the processor does at best, if the kernels have an instruction for them: the best
+/// of a few short runs.
+fn peak(kernel: KernelChoice) -> Result<Option<f64>> {
+    let mut best: Option<f64> = None;
+    for _ in 0..5 {
+        let began = ThreadTime::try_now().context(NO_CLOCK)?;
+        let Some(macs) = kernel.multiply_at_peak(1_000_000).map_err(anyhow::Error::msg)? else { return Ok(None) };
+        let rate = mega(macs) * 1e6 / began.try_elapsed().context(NO_CLOCK)?.as_secs_f64();
+        best = Some(best.map_or(rate, |best| best.max(rate)));
+    }
+    Ok(best)
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a figure for people")]

@@ -23,7 +23,17 @@ const MOST_TAPS: usize = 64;
 /// The set, if this processor has what it needs.
 pub fn kernels() -> Option<Kernels> {
     let able = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma");
-    able.then_some(Kernels { name: "int8-avx2", dot: None, widen, gemm, depthwise, add, sum_pixels, prepare_depthwise })
+    able.then_some(Kernels {
+        name: "int8-avx2",
+        dot: None,
+        widen,
+        gemm,
+        depthwise,
+        add,
+        sum_pixels,
+        prepare_depthwise,
+        peak: None,
+    })
 }
 
 // The functions below are reachable only through `kernels`, that is after AVX2 and FMA were found.

@@ -179,6 +179,8 @@ pub struct Kernels {
     pub sum_pixels: fn(&[u8], &mut [i32]),
     /// Adds to the weights of a depthwise convolution over a window what `depthwise` wants to read.
     pub prepare_depthwise: fn(&Window, DepthwiseWeights) -> DepthwiseWeights,
+    /// Makes products as fast as the processor can, in registers only, for as many rounds; gives how many it made.
+    pub peak: Option<fn(u64) -> u64>,
 }
 
 impl std::fmt::Debug for Kernels {

@@ -13,6 +13,7 @@ pub const KERNELS: Kernels = Kernels {
     add,
     sum_pixels,
     prepare_depthwise: |_, weights| weights,
+    peak: None,
 };
 
 pub fn widen(bytes: &[u8], wide: &mut [i16]) {

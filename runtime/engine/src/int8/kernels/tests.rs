@@ -322,6 +322,16 @@ fn what_does_not_fit_is_left_alone() {
 }
 
 #[test]
+fn the_peak_loop_counts_its_products() {
+    for kernels in others() {
+        if let Some(peak) = kernels.peak {
+            assert_eq!(peak(6), 2 * peak(3), "{}", kernels.name);
+            assert!(peak(1) > 0);
+        }
+    }
+}
+
+#[test]
 fn weights_beyond_i8_have_no_dot_form() {
     let packing = DotPacking { panel: 16, group: 4, offset: 0 };
     let weights = |weight| {

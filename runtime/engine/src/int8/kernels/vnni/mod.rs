@@ -10,6 +10,7 @@ mod gemm;
 mod gemm_half;
 mod narrow;
 mod ops;
+mod peak;
 
 use super::{DotKernels, Kernels, avx2};
 
@@ -25,6 +26,7 @@ pub fn avx512() -> Option<Kernels> {
         dot: Some(DotKernels { packing: gemm::PACKING, gemm: gemm::gemm }),
         depthwise: depthwise::depthwise_512,
         prepare_depthwise: depthwise::prepare_512,
+        peak: Some(peak::wide),
         ..avx2
     })
 }
@@ -37,6 +39,7 @@ pub fn avx() -> Option<Kernels> {
         dot: Some(DotKernels { packing: gemm::PACKING, gemm: gemm_half::avx::gemm }),
         depthwise: depthwise::avx::depthwise,
         prepare_depthwise: depthwise::prepare_256,
+        peak: Some(peak::half),
         ..avx2
     })
 }
