@@ -6,7 +6,7 @@ BIN := target/release/tinysaver
 PAIR := models/imagenet-lite
 PHOTOS := $(PAIR)/build/photos
 
-.PHONY: help build models run test test-rust test-models lint picture deny
+.PHONY: help build models run test test-rust test-models lint picture bench-engines deny
 
 help: ## show this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -38,6 +38,10 @@ test-rust: models ## unit tests and end-to-end tests of the built binary
 picture: models ## draw docs/run.svg from a real run
 	set -o pipefail; { echo '$$ tinysaver run --source photos/labelled'; \
 	  $(BIN) run --source $(PHOTOS)/labelled | sed '/^saver confidence/,$$d'; } | $(PYTHON) docs/picture.py > docs/run.svg
+
+bench-engines: models ## time the int8 engine against its peers from PyPI, into docs/figures/engines.md (about 15 minutes)
+	cargo build --release --locked --workspace --example engine
+	$(PYTHON) runtime/engine/bench target/release/examples/engine $(BIN) target/bench-engines $(PAIR)/build docs/figures
 
 deny: ## licences and sources of all dependencies (needs cargo-deny)
 	cargo deny check licenses bans sources

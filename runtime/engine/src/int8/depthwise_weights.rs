@@ -16,6 +16,8 @@ pub struct DepthwiseWeights {
     pub blocks: Vec<Block>,
     /// The same once more by columns; empty where the kernel reads something else.
     pub columns: Vec<ColumnBlock>,
+    /// The same once more in pairs of rows, by columns; empty where the kernel reads something else.
+    pub pair_columns: Vec<PairColumnBlock>,
     /// The same once more for several pixels at once, of an image that has few channels and its border around it.
     pub narrow: Option<Box<ColumnBlock>>,
 }
@@ -36,6 +38,23 @@ pub struct ColumnBlock {
     /// As in [`Epilogue`], in the same order.
     pub scale: Aligned<f32>,
 }
+
+/// A run of 16 channels that a kernel which multiplies two rows of a column at once does together. Two blocks may overlap.
+#[derive(Debug, Clone)]
+pub struct PairColumnBlock {
+    /// First channel.
+    pub start: usize,
+    /// `[column][two rows][half][channel of the half][row of the two]`; an odd last row is paired with a weight of 0. A half
+    /// has four channels of the first and four of the second eight, as [`PAIRED_ORDER`] says.
+    pub pairs: Aligned<i16>,
+    /// As in [`Epilogue`], in the same order.
+    pub bias: Aligned<i32>,
+    /// As in [`Epilogue`], in the same order.
+    pub scale: Aligned<f32>,
+}
+
+/// Channels of a [`PairColumnBlock`] in the order in which unpacking i16 within 128-bit lanes leaves them.
+const PAIRED_ORDER: [usize; 16] = [0, 1, 2, 3, 8, 9, 10, 11, 4, 5, 6, 7, 12, 13, 14, 15];
 
 /// Four taps that are multiplied at once; fewer where there are no more.
 type TapQuad = [Option<usize>; 4];
@@ -70,11 +89,11 @@ pub struct Block {
     /// Channels: 16 or 32.
     pub width: usize,
     /// `[pair of taps][channel in vector order][2]`; an odd last tap is paired with a weight of 0.
-    pub pairs: Vec<i16>,
+    pub pairs: Aligned<i16>,
     /// As in [`Epilogue`], in vector order.
-    pub bias: Vec<i32>,
+    pub bias: Aligned<i32>,
     /// As in [`Epilogue`], in vector order.
-    pub scale: Vec<f32>,
+    pub scale: Aligned<f32>,
 }
 
 /// Channels of a 32-wide block in the order in which unpacking bytes within 128-bit lanes leaves them: four vectors of
@@ -90,7 +109,15 @@ pub fn unpacked_order(width: usize) -> Vec<usize> {
 impl DepthwiseWeights {
     /// Weights as the definition reads them: `[tap][channel]`.
     pub fn new(channels: usize, taps: Vec<i16>, epilogue: Epilogue) -> Self {
-        Self { channels, taps, epilogue, blocks: Vec::new(), columns: Vec::new(), narrow: None }
+        Self {
+            channels,
+            taps,
+            epilogue,
+            blocks: Vec::new(),
+            columns: Vec::new(),
+            pair_columns: Vec::new(),
+            narrow: None,
+        }
     }
 
     /// The channels, at least 16, in column blocks of at most `widest`, for a window of `rows` by `columns`; `None` where
@@ -148,6 +175,28 @@ impl DepthwiseWeights {
         Some(ColumnBlock { start, width, weights: weights.into(), bias: bias.into(), scale: scale.into() })
     }
 
+    /// The channels, at least 16, in pair blocks for a window of `rows` by `columns`.
+    pub fn pair_columns_for(&self, rows: usize, columns: usize) -> Vec<PairColumnBlock> {
+        let last = self.channels.saturating_sub(16);
+        let starts = (0..self.channels).step_by(16).map(|start| start.min(last));
+        starts.map(|start| self.pair_column_block(rows, columns, start)).collect()
+    }
+
+    fn pair_column_block(&self, rows: usize, columns: usize, start: usize) -> PairColumnBlock {
+        let order = PAIRED_ORDER.map(|channel| start + channel);
+        let weight = |row: usize, column: usize, channel: usize| {
+            let place = (row * columns + column) * self.channels + channel;
+            if row < rows { self.taps.get(place).copied().unwrap_or(0) } else { 0 }
+        };
+        let pairs = (0..columns).flat_map(|column| (0..rows).step_by(2).map(move |row| (row, column)));
+        let pairs = pairs.flat_map(|(row, column)| {
+            order.into_iter().flat_map(move |channel| [weight(row, column, channel), weight(row + 1, column, channel)])
+        });
+        let bias: Vec<i32> = order.iter().map(|&at| self.epilogue.bias.get(at).copied().unwrap_or(0)).collect();
+        let scale: Vec<f32> = order.iter().map(|&at| self.epilogue.scale.get(at).copied().unwrap_or(0.0)).collect();
+        PairColumnBlock { start, pairs: pairs.collect::<Vec<_>>().into(), bias: bias.into(), scale: scale.into() }
+    }
+
     /// Cuts the channels into blocks of 32, and of 16 at the end.
     pub fn with_blocks(mut self) -> Self {
         let mut spans: Vec<(usize, usize)> = (0..self.channels / 32).map(|block| (32 * block, 32)).collect();
@@ -175,9 +224,9 @@ impl DepthwiseWeights {
         Block {
             start,
             width,
-            pairs: pairs.collect(),
-            bias: order.iter().map(bias).collect(),
-            scale: order.iter().map(pick).collect(),
+            pairs: pairs.collect::<Vec<_>>().into(),
+            bias: order.iter().map(bias).collect::<Vec<_>>().into(),
+            scale: order.iter().map(pick).collect::<Vec<_>>().into(),
         }
     }
 

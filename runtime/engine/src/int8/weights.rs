@@ -60,7 +60,7 @@ pub struct Packed {
     /// Output channels.
     pub channels: usize,
     /// `[panel][depth / 2][PANEL][2]`.
-    pub panels: Vec<i16>,
+    pub panels: Aligned<i16>,
     /// What follows the sums.
     pub epilogue: Epilogue,
 }
@@ -70,7 +70,7 @@ impl Packed {
     pub fn new(rows: &[Vec<i16>], mut epilogue: Epilogue) -> Self {
         let depth = rows.iter().map(Vec::len).max().unwrap_or(0).next_multiple_of(2);
         let channels = rows.len();
-        let mut panels = vec![0; channels.next_multiple_of(PANEL) * depth];
+        let mut panels = Aligned::zeros(channels.next_multiple_of(PANEL) * depth);
         if depth > 0 {
             for (panel, rows) in panels.chunks_exact_mut(depth * PANEL).zip(rows.chunks(PANEL)) {
                 for (channel, row) in rows.iter().enumerate() {

@@ -8,9 +8,9 @@
 use std::arch::x86_64::*;
 use std::ops::Range;
 
-use super::{Add, Depthwise, Gemm, Kernels, scalar};
+use super::vnni::FinishHalf;
+use super::{Add, Depthwise, Gemm, Kernels, avx2_columns, scalar};
 use crate::int8::depthwise_weights::{Block, DepthwiseWeights};
-use crate::int8::quant::Bounds;
 use crate::int8::weights::PANEL;
 use crate::int8::window::Window;
 
@@ -58,67 +58,18 @@ fn sum_pixels_avx2(image: &[u8], sums: &mut [i32]) {
     scalar::sum_pixels(image, sums);
 }
 
-/// The epilogue's constants in vectors.
-#[derive(Clone, Copy)]
-struct Finish {
-    /// Whether a scaled sum may leave i32, so that it has to be clamped before it is rounded.
-    is_wide: bool,
-    low: __m256,
-    high: __m256,
-    zero_point: __m256i,
-    least: __m256i,
-    most: __m256i,
-}
-
-impl Finish {
-    #[inline]
-    #[target_feature(enable = "avx2")]
-    fn new(bounds: Bounds, is_wide: bool) -> Self {
-        Self {
-            is_wide,
-            low: _mm256_set1_ps(bounds.low),
-            high: _mm256_set1_ps(bounds.high),
-            zero_point: _mm256_set1_epi16(bounds.zero_point as i16),
-            least: _mm256_set1_epi8((bounds.low as i32 + bounds.zero_point) as i8),
-            most: _mm256_set1_epi8((bounds.high as i32 + bounds.zero_point) as i8),
-        }
-    }
-
-    /// Rounds eight scaled sums.
-    #[inline]
-    #[target_feature(enable = "avx2")]
-    fn round(self, steps: __m256) -> __m256i {
-        let clamped = if self.is_wide { _mm256_min_ps(_mm256_max_ps(steps, self.low), self.high) } else { steps };
-        _mm256_cvtps_epi32(clamped)
-    }
-
-    /// Scales and rounds eight sums.
-    #[inline]
-    #[target_feature(enable = "avx2")]
-    fn scale(self, sums: __m256i, scale: __m256) -> __m256i {
-        self.round(_mm256_mul_ps(_mm256_cvtepi32_ps(sums), scale))
-    }
-
-    /// Adds the zero point to 32 steps and clamps them: the saturation of each narrowing does not change what the clamp
-    /// gives. Four steps of each vector's lower half come first, then four of each upper half.
-    #[inline]
-    #[target_feature(enable = "avx2")]
-    fn narrow(self, [a, b, c, d]: [__m256i; 4]) -> __m256i {
-        let first = _mm256_adds_epi16(_mm256_packs_epi32(a, b), self.zero_point);
-        let second = _mm256_adds_epi16(_mm256_packs_epi32(c, d), self.zero_point);
-        _mm256_min_epu8(_mm256_max_epu8(_mm256_packus_epi16(first, second), self.least), self.most)
-    }
-
-    /// The same in order.
-    #[inline]
-    #[target_feature(enable = "avx2")]
-    fn narrow_in_order(self, steps: [__m256i; 4]) -> __m256i {
-        _mm256_permutevar8x32_epi32(self.narrow(steps), _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7))
-    }
+/// As [`FinishHalf::narrow`], in order.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn narrow_in_order(finish: FinishHalf, steps: [__m256i; 4]) -> __m256i {
+    _mm256_permutevar8x32_epi32(finish.narrow(steps), _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7))
 }
 
 fn gemm(call: &Gemm<'_>, output: &mut [u8]) {
-    if call.fits(output) && call.weights.depth > 0 {
+    if call.weights.epilogue.is_wide {
+        // Scales that large are in no real model; a clamp before rounding would cost all others time.
+        scalar::gemm(call, output);
+    } else if call.fits(output) && call.weights.depth > 0 {
         // SAFETY: AVX2 was found; `fits` has shown that rows, panels, bias, scale and output cover all of the product.
         unsafe { gemm_avx2(call, output.as_mut_ptr()) }
     }
@@ -130,7 +81,7 @@ fn gemm(call: &Gemm<'_>, output: &mut [u8]) {
 unsafe fn gemm_avx2(call: &Gemm<'_>, output: *mut u8) {
     let tiles = call.pixels.div_ceil(TILE);
     let weights = call.weights;
-    let finish = Finish::new(weights.epilogue.bounds, weights.epilogue.is_wide);
+    let finish = FinishHalf::new(weights.epilogue.bounds);
     for panel in 0..weights.channels.div_ceil(PANEL) {
         // SAFETY: panels, biases and scales are whole, as `fits` has shown; rows and output begin with pixel 0.
         let mut place = unsafe {
@@ -176,7 +127,7 @@ impl Place {
     /// `pixels` rows, a panel and `channels` bytes of each output pixel lie at the pointers.
     #[inline]
     #[target_feature(enable = "avx2")]
-    unsafe fn run(&self, pixels: usize, finish: Finish) {
+    unsafe fn run(&self, pixels: usize, finish: FinishHalf) {
         // SAFETY: passed on from the caller; the constant equals `pixels`.
         unsafe {
             match (self.channels <= 8, pixels) {
@@ -203,7 +154,7 @@ impl Place {
     /// As [`Self::run`], with `PIXELS` pixels and at most `8 * VECTORS` channels.
     #[inline]
     #[target_feature(enable = "avx2")]
-    unsafe fn tile<const PIXELS: usize, const VECTORS: usize>(&self, finish: Finish) {
+    unsafe fn tile<const PIXELS: usize, const VECTORS: usize>(&self, finish: FinishHalf) {
         // SAFETY: biases and scales are padded to whole panels, of two vectors of eight; unaligned loads.
         let (bias, scale): ([__m256i; VECTORS], [__m256; VECTORS]) = unsafe {
             (
@@ -234,7 +185,7 @@ impl Place {
                     *steps = finish.scale(*sums, scale);
                 }
             }
-            let bytes = finish.narrow_in_order(steps);
+            let bytes = narrow_in_order(finish, steps);
             // SAFETY: pixels `2 * pair` and, where the chunk has two, the next have `channels` bytes of room.
             unsafe {
                 let output = self.output.add(2 * pair * self.stride);
@@ -266,13 +217,20 @@ impl Place {
     }
 }
 
-/// Cuts the channels into blocks.
-pub fn prepare_depthwise(_: &Window, weights: DepthwiseWeights) -> DepthwiseWeights {
+/// Cuts the channels into blocks, by columns where there is a loop for the window.
+pub fn prepare_depthwise(window: &Window, weights: DepthwiseWeights) -> DepthwiseWeights {
+    let ([rows, columns], [_, stride], [_, dilation]) = (window.kernel, window.stride, window.dilation);
+    if avx2_columns::is_known([rows, columns], stride) && dilation == 1 && weights.channels >= avx2_columns::WIDTH {
+        return DepthwiseWeights { pair_columns: weights.pair_columns_for(rows, columns), ..weights };
+    }
     weights.with_blocks()
 }
 
 pub fn depthwise(call: &Depthwise<'_>, output: &mut [u8]) {
-    if call.weights.blocks.is_empty() || call.window.taps() > MOST_TAPS {
+    if avx2_columns::can_run(call, output) {
+        // SAFETY: AVX2 was found, and `can_run` holds.
+        unsafe { avx2_columns::run(call, output.as_mut_ptr()) }
+    } else if call.weights.blocks.is_empty() || call.window.taps() > MOST_TAPS || call.weights.epilogue.is_wide {
         scalar::depthwise(call, output);
     } else if call.fits(output) {
         // SAFETY: AVX2 was found; `fits` has shown that input, border, blocks and output cover the whole image.
@@ -286,7 +244,7 @@ pub fn depthwise(call: &Depthwise<'_>, output: &mut [u8]) {
 unsafe fn depthwise_avx2(call: &Depthwise<'_>, output: *mut u8) {
     let channels = call.weights.channels;
     let epilogue = &call.weights.epilogue;
-    let finish = Finish::new(epilogue.bounds, epilogue.is_wide);
+    let finish = FinishHalf::new(epilogue.bounds);
     let [rows, columns] = call.window.output;
     let [_, stride] = call.window.stride;
     let even = call.window.taps().next_multiple_of(2);
@@ -323,7 +281,7 @@ unsafe fn depthwise_avx2(call: &Depthwise<'_>, output: *mut u8) {
 /// `channels` bytes at each of `taps` and at `output`; the blocks lie within them.
 #[inline]
 #[target_feature(enable = "avx2")]
-unsafe fn whole(call: &Depthwise<'_>, taps: &[*const u8], finish: Finish, output: *mut u8) {
+unsafe fn whole(call: &Depthwise<'_>, taps: &[*const u8], finish: FinishHalf, output: *mut u8) {
     for block in &call.weights.blocks {
         // SAFETY: passed on from the caller; the constant equals the number of pairs.
         unsafe {
@@ -343,7 +301,7 @@ unsafe fn whole(call: &Depthwise<'_>, taps: &[*const u8], finish: Finish, output
 /// # Safety
 /// `channels` bytes at each of `taps`, which point into the input or at 16 bytes of border, and at `output`.
 #[target_feature(enable = "avx2")]
-unsafe fn narrow(call: &Depthwise<'_>, taps: &[*const u8], finish: Finish, output: *mut u8) {
+unsafe fn narrow(call: &Depthwise<'_>, taps: &[*const u8], finish: FinishHalf, output: *mut u8) {
     let Some(block) = call.weights.blocks.first() else { return };
     let channels = call.weights.channels;
     let input = call.input.as_ptr_range();
@@ -400,7 +358,7 @@ fn point_at_taps(call: &Depthwise<'_>, row: usize, column: usize, taps: &mut [*c
 /// `output`.
 #[inline]
 #[target_feature(enable = "avx2")]
-unsafe fn block_32<const PAIRS: usize>(taps: &[*const u8], block: &Block, finish: Finish, output: *mut u8) {
+unsafe fn block_32<const PAIRS: usize>(taps: &[*const u8], block: &Block, finish: FinishHalf, output: *mut u8) {
     let zero = _mm256_setzero_si256();
     // SAFETY: a block of 32 has 32 biases; unaligned loads.
     let mut sums: [__m256i; 4] =
@@ -443,7 +401,7 @@ unsafe fn block_32<const PAIRS: usize>(taps: &[*const u8], block: &Block, finish
 /// `block.start + 16` bytes at each of `taps`, an even number of them; 16 bytes of room at `output`.
 #[inline]
 #[target_feature(enable = "avx2")]
-unsafe fn block_16(taps: &[*const u8], block: &Block, finish: Finish, output: *mut u8) {
+unsafe fn block_16(taps: &[*const u8], block: &Block, finish: FinishHalf, output: *mut u8) {
     // SAFETY: a block of 16 has 16 biases; unaligned loads.
     let mut sums: [__m256i; 2] =
         std::array::from_fn(|vector| unsafe { _mm256_loadu_si256(block.bias.as_ptr().add(8 * vector).cast()) });
@@ -467,7 +425,7 @@ unsafe fn block_16(taps: &[*const u8], block: &Block, finish: Finish, output: *m
     unsafe {
         let first = finish.scale(first, _mm256_loadu_ps(block.scale.as_ptr()));
         let second = finish.scale(second, _mm256_loadu_ps(block.scale.as_ptr().add(8)));
-        let bytes = finish.narrow_in_order([first, second, first, second]);
+        let bytes = narrow_in_order(finish, [first, second, first, second]);
         _mm_storeu_si128(output.cast(), _mm256_castsi256_si128(bytes));
     }
 }
@@ -486,7 +444,8 @@ fn add(call: &Add, a: &[u8], b: &[u8], output: &mut [u8]) {
 #[target_feature(enable = "avx2,fma")]
 unsafe fn add_avx2(call: &Add, a: *const u8, b: *const u8, output: *mut u8, length: usize) {
     // Sums may be far out of range, so they are clamped before they are rounded.
-    let finish = Finish::new(call.bounds, true);
+    let (low, high) = (_mm256_set1_ps(call.bounds.low), _mm256_set1_ps(call.bounds.high));
+    let finish = FinishHalf::new(call.bounds);
     let (scale_a, scale_b) = (_mm256_set1_ps(call.scale_a), _mm256_set1_ps(call.scale_b));
     let (offset_a, offset_b) = (_mm256_set1_epi32(call.offset_a), _mm256_set1_epi32(call.offset_b));
     let fixed = _mm256_set1_ps(call.fixed);
@@ -499,12 +458,13 @@ unsafe fn add_avx2(call: &Add, a: *const u8, b: *const u8, output: *mut u8, leng
             };
             let a = _mm256_cvtepi32_ps(_mm256_sub_epi32(_mm256_cvtepu8_epi32(a), offset_a));
             let b = _mm256_cvtepi32_ps(_mm256_sub_epi32(_mm256_cvtepu8_epi32(b), offset_b));
-            *steps = finish.round(_mm256_fmadd_ps(a, scale_a, _mm256_fmadd_ps(b, scale_b, fixed)));
+            let sum = _mm256_fmadd_ps(a, scale_a, _mm256_fmadd_ps(b, scale_b, fixed));
+            *steps = _mm256_cvtps_epi32(_mm256_min_ps(_mm256_max_ps(sum, low), high));
         }
         let [first, second] = steps;
         // SAFETY: `start + 16` is at most `length`.
         unsafe {
-            let bytes = finish.narrow_in_order([first, second, first, second]);
+            let bytes = narrow_in_order(finish, [first, second, first, second]);
             _mm_storeu_si128(output.add(start).cast(), _mm256_castsi256_si128(bytes));
         }
     }

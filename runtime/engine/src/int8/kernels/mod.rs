@@ -2,7 +2,11 @@
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx2_columns;
 mod choice;
+#[cfg(target_arch = "x86_64")]
+mod columns;
 mod scalar;
 #[cfg(test)]
 mod tests;

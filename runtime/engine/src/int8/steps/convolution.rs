@@ -13,8 +13,11 @@ const BLOCK: usize = 10 * 1024;
 /// Rows of a block are a multiple of this, so that register tiles of 6 and of 4 pixels come out even.
 const BLOCK_MULTIPLE: usize = 12;
 
+/// Bytes that are widened at once where a run is no longer.
+const SHORT_RUN: usize = 16;
+
 /// Bytes from which calling the widening kernel is worth it.
-const LONG_RUN: usize = 32;
+const LONG_RUN: usize = 256;
 
 /// A dense, pointwise or grouped convolution, or a fully connected layer (one pixel).
 #[derive(Debug, Clone)]
@@ -80,10 +83,10 @@ impl Convolution {
             return;
         }
         let (mut y, mut x) = (start / columns, start % columns);
-        for row in rows.chunks_exact_mut(depth) {
+        for start in (0..rows.len() / depth).map(|row| row * depth) {
             if dense {
-                self.gather_runs(y, x, row, input, kernels)
-            } else {
+                self.gather_runs(y, x, rows.get_mut(start..).unwrap_or_default(), input, kernels)
+            } else if let Some(row) = rows.get_mut(start..start + depth) {
                 self.gather_taps(group, y, x, row, input)
             }
             x += 1;
@@ -93,8 +96,9 @@ impl Convolution {
         }
     }
 
-    /// One row of an ungrouped convolution: the taps of a window row that lie side by side are one run of bytes.
-    fn gather_runs(&self, y: usize, x: usize, row: &mut [i16], input: &[u8], kernels: &Kernels) {
+    /// One row of an ungrouped convolution, the first of `rows`: the taps of a window row that lie side by side are one run
+    /// of bytes. What is written too much of a run is written over by the next one, or by the next row.
+    fn gather_runs(&self, y: usize, x: usize, rows: &mut [i16], input: &[u8], kernels: &Kernels) {
         let [_, tap_columns] = self.window.kernel;
         let ([_, dilation], [_, stride], [_, pad]) = (self.window.dilation, self.window.stride, self.window.pad);
         let [_, input_columns] = self.window.input;
@@ -102,16 +106,26 @@ impl Convolution {
         let first = x * stride;
         let inside = first >= pad && first - pad + (tap_columns - 1) * dilation < input_columns;
         let border = i16::from(self.border);
-        for (tap_row, run) in row.chunks_mut(tap_columns * channels).enumerate() {
-            let Some(source) = self.window.row(y, tap_row).map(|row| row * input_columns) else {
+        let (length, [tap_rows, _]) = (tap_columns * channels, self.window.kernel);
+        for tap_row in 0..tap_rows {
+            let source = self.window.row(y, tap_row).map(|row| row * input_columns);
+            let rest = rows.get_mut(tap_row * length..).unwrap_or_default();
+            if let Some(source) = source.filter(|_| inside && dilation == 1) {
+                let bytes = input.get((source + first - pad) * channels..).unwrap_or(&[]);
+                if let (Some(wide), Some(bytes)) = (rest.first_chunk_mut(), bytes.first_chunk::<SHORT_RUN>())
+                    && length <= SHORT_RUN
+                {
+                    *wide = bytes.map(i16::from);
+                    continue;
+                }
+                copy(bytes, rest.get_mut(..length).unwrap_or_default(), kernels);
+                continue;
+            }
+            let run = rest.get_mut(..length).unwrap_or_default();
+            let Some(source) = source else {
                 run.fill(border);
                 continue;
             };
-            if inside && dilation == 1 {
-                let place = (source + first - pad) * channels;
-                copy(input.get(place..).unwrap_or(&[]), run, kernels);
-                continue;
-            }
             for (tap_column, tap) in run.chunks_mut(channels).enumerate() {
                 match self.window.column(x, tap_column) {
                     Some(column) => {
@@ -142,7 +156,7 @@ impl Convolution {
     }
 }
 
-/// Widens as many bytes as `wide` has room for; a short run in eights, which the compiler turns into vectors.
+/// Widens as many bytes as `wide` has room for; a short run in sixteens, which the compiler turns into vectors.
 #[inline]
 fn copy(bytes: &[u8], wide: &mut [i16], kernels: &Kernels) {
     if wide.len() >= LONG_RUN {
@@ -150,8 +164,8 @@ fn copy(bytes: &[u8], wide: &mut [i16], kernels: &Kernels) {
         return;
     }
     let Some(bytes) = bytes.get(..wide.len()) else { return };
-    let ((eights, rest), (wide_eights, wide_rest)) = (bytes.as_chunks::<8>(), wide.as_chunks_mut::<8>());
-    wide_eights.iter_mut().zip(eights).for_each(|(wide, bytes)| *wide = bytes.map(i16::from));
+    let ((whole, rest), (wide_whole, wide_rest)) = (bytes.as_chunks::<16>(), wide.as_chunks_mut::<16>());
+    wide_whole.iter_mut().zip(whole).for_each(|(wide, bytes)| *wide = bytes.map(i16::from));
     wide_rest.iter_mut().zip(rest).for_each(|(wide, &byte)| *wide = i16::from(byte));
 }
 

@@ -13,6 +13,7 @@ mod ops;
 mod peak;
 
 use super::{DotKernels, Kernels, avx2};
+pub use finish::FinishHalf;
 
 /// The set for AVX-512 VNNI, if this processor has what it needs.
 pub fn avx512() -> Option<Kernels> {

@@ -3,10 +3,11 @@
 
 use std::arch::x86_64::{_mm256_dpbusd_avx_epi32, _mm512_dpbusd_epi32};
 
-use super::depthwise::{MOST_ROWS, QUAD};
+use super::depthwise::QUAD;
 use super::finish::{FinishHalf, FinishWide};
 use crate::int8::depthwise_weights::ColumnBlock;
 use crate::int8::kernels::Depthwise;
+use crate::int8::kernels::columns::MOST_ROWS;
 use crate::int8::window::Window;
 
 /// Makes the kernel for one width of vectors.
