@@ -6,7 +6,7 @@ BIN := target/release/tinysaver
 PAIR := models/imagenet-lite
 PHOTOS := $(PAIR)/build/photos
 
-.PHONY: help build models run test test-rust test-models lint picture bench-engines deny
+.PHONY: help build models run test test-rust test-models lint picture bench-engines check-coverage deny
 
 help: ## show this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,6 +31,9 @@ lint: ## format, clippy and rustdoc; warnings are errors
 test-models: models ## the maker's own tests; this binary against onnxruntime once more
 	$(PYTHON) models/make.py imagenet-lite --engine $(BIN)
 	models/.venv/bin/python -m unittest discover -s models/tests
+
+check-coverage: models ## every supported architecture against onnxruntime (docs/figures/coverage.md); minutes, 600 MB
+	models/.venv/bin/python models/coverage/check.py --engine $(BIN) --figures docs/figures
 
 test-rust: models ## unit tests and end-to-end tests of the built binary
 	cargo test --release --locked --workspace

@@ -5,7 +5,7 @@ use std::path::Path;
 use serde::Serialize;
 
 use crate::error::LoadError;
-use crate::int8::{self, Int8Engine, KernelChoice};
+use crate::int8::{self, Fallback, Int8Engine, KernelChoice};
 use crate::onnx::{Axis, OnnxFile, Port};
 use crate::spec::Engine;
 use crate::tract;
@@ -29,10 +29,41 @@ pub struct ModelReport {
     pub macs: Option<u64>,
     /// Why `macs` is missing.
     pub macs_unknown_because: Option<String>,
-    /// Why the int8 backend does not run it; `None` where it does.
+    /// Why the int8 backend does not run a quantised file; `None` where it does, and for files of real numbers.
     pub not_int8_because: Option<String>,
-    /// One row an operator.
+    /// The softmax at the end, if there is one: it is left out, because the gate takes logits and applies its own.
+    pub left_out: Option<String>,
+    /// What the int8 backend makes of it, if it runs it.
+    pub int8: Option<Int8Report>,
+    /// One row an operator and engine.
     pub operators: Vec<OpReport>,
+}
+
+/// A plan of the int8 backend.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Int8Report {
+    /// Fused steps of one inference.
+    pub steps: usize,
+    /// Bytes of all activations together.
+    pub arena_bytes: usize,
+    /// Multiply-accumulates of one inference that tract makes in f32; they are among `macs`.
+    pub f32_macs: u64,
+    /// Numbers that one inference dequantises and quantises for tract.
+    pub border_numbers: usize,
+    /// The nodes that run in f32, and why.
+    pub fallbacks: Vec<Fallback>,
+}
+
+impl From<&Int8Engine> for Int8Report {
+    fn from(engine: &Int8Engine) -> Self {
+        Self {
+            steps: engine.step_count(),
+            arena_bytes: engine.arena_bytes(),
+            f32_macs: engine.f32_macs(),
+            border_numbers: engine.border_numbers(),
+            fallbacks: engine.fallbacks().to_vec(),
+        }
+    }
 }
 
 /// An input or an output.
@@ -56,7 +87,7 @@ pub struct OpReport {
     /// The backend that would run it; `None` where none can.
     pub engine: Option<&'static str>,
     /// Why it does not run, or what it costs.
-    pub note: Option<&'static str>,
+    pub note: Option<String>,
 }
 
 /// Describes a file, also one that cannot be run.
@@ -78,6 +109,7 @@ pub fn inspect(path: &Path, pixels: Option<(usize, usize)>) -> Result<ModelRepor
     };
     let not_int8_because = match &plan {
         Ok(_) => None,
+        Err(_) if !file.is_quantised() => None,
         Err(LoadError::Int8 { reason, .. }) => Some(reason.to_string()),
         Err(other) => Some(other.to_string()),
     };
@@ -91,7 +123,12 @@ pub fn inspect(path: &Path, pixels: Option<(usize, usize)>) -> Result<ModelRepor
         parameters: file.parameters(),
         macs,
         macs_unknown_because,
-        operators: operators(&file, plan.is_ok()),
+        operators: match &plan {
+            Ok(engine) => int8_operators(&file, engine.fallbacks()),
+            Err(_) => tract_operators(&file),
+        },
+        left_out: file.left_out.clone(),
+        int8: plan.as_ref().ok().map(Int8Report::from),
         not_int8_because,
     })
 }
@@ -102,23 +139,35 @@ impl From<&Port> for TensorReport {
     }
 }
 
-/// The int8 backend runs a graph whole or not at all.
-fn operators(file: &OnnxFile, is_int8: bool) -> Vec<OpReport> {
+/// A row for what runs in int8, and one for what tract runs, with the first reason.
+fn int8_operators(file: &OnnxFile, fallbacks: &[Fallback]) -> Vec<OpReport> {
+    let rows = file.op_counts().into_iter().flat_map(|(operator, (_, count))| {
+        let mut left: Vec<&Fallback> = fallbacks.iter().filter(|fallback| fallback.op == operator).collect();
+        left.truncate(count);
+        let row = |engine, count, note| OpReport { operator: operator.clone(), count, engine: Some(engine), note };
+        let note = left.first().map(|fallback| format!("between f32 and int8: {}", fallback.why));
+        let rows = [row(int8::NAME, count - left.len(), None), row(tract::NAME, left.len(), note)];
+        rows.into_iter().filter(|row| row.count > 0)
+    });
+    sorted(rows.collect())
+}
+
+fn tract_operators(file: &OnnxFile) -> Vec<OpReport> {
     let unsupported = tract::unsupported_ops(file);
     let rows = file.op_counts().into_iter().map(|(operator, (_, count))| {
         let missing = unsupported.iter().any(|(name, _)| *name == operator);
-        if is_int8 {
-            return OpReport { operator, count, engine: Some(int8::NAME), note: None };
-        }
         let note = match operator.as_str() {
             _ if missing => Some("tract has no such operator"),
             "QuantizeLinear" | "DequantizeLinear" => Some("rounds between f32 operators: right, no faster than f32"),
             "QLinearConv" | "QLinearMatMul" | "ConvInteger" | "MatMulInteger" => Some("right, slower than f32"),
             _ => None,
         };
-        OpReport { operator, count, engine: (!missing).then_some(tract::NAME), note }
+        OpReport { operator, count, engine: (!missing).then_some(tract::NAME), note: note.map(str::to_owned) }
     });
-    let mut rows: Vec<OpReport> = rows.collect();
+    sorted(rows.collect())
+}
+
+fn sorted(mut rows: Vec<OpReport>) -> Vec<OpReport> {
     rows.sort_by(|a, b| b.count.cmp(&a.count).then_with(|| a.operator.cmp(&b.operator)));
     rows
 }

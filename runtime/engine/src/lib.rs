@@ -3,17 +3,20 @@
 //! Invariant: this crate is the only one that knows ONNX or tract. Whatever a model file says, loading it gives an
 //! engine or an error that names the file; it never panics and never guesses.
 
+mod checks;
 mod error;
 mod inspect;
 mod int8;
 mod load;
 mod onnx;
+mod program;
+mod softmax;
 mod spec;
 mod tract;
 
 pub use error::{InferError, LoadError};
-pub use inspect::{ModelReport, OpReport, TensorReport, inspect};
-pub use int8::{Int8Engine, KernelChoice, Unsupported};
+pub use inspect::{Int8Report, ModelReport, OpReport, TensorReport, inspect};
+pub use int8::{Fallback, Int8Engine, KernelChoice, Unsupported};
 pub use load::{Loaded, load_best};
 pub use spec::{Engine, Input};
 pub use tract::TractEngine;

@@ -8,6 +8,7 @@ use prost::Message;
 use tract_onnx::pb::{self, tensor_shape_proto::dimension::Value as DimValue, type_proto::Value as TypeValue};
 
 use crate::error::LoadError;
+use crate::{checks, softmax};
 
 /// One axis: a size, or the name of a size that is only known at run time (may be empty).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -78,6 +79,8 @@ pub(crate) struct OnnxFile {
     pub proto: pb::ModelProto,
     pub inputs: Vec<Port>,
     pub outputs: Vec<Port>,
+    /// The softmax at the end, if there was one: this engine's outputs are logits.
+    pub left_out: Option<String>,
 }
 
 impl OnnxFile {
@@ -100,12 +103,25 @@ impl OnnxFile {
         let inputs = graph.input.iter().filter(|input| !weights.contains(input.name.as_str()));
         let inputs: Vec<Port> = inputs.map(Port::from_proto).collect();
         let outputs: Vec<Port> = graph.output.iter().map(Port::from_proto).collect();
-        check_wiring(graph, &weights).map_err(|detail| LoadError::Graph { path: path.into(), detail })?;
-        Ok(Self { path: path.into(), bytes: bytes.len() as u64, proto, inputs, outputs })
+        checks::check(graph).map_err(|detail| LoadError::Graph { path: path.into(), detail })?;
+        let mut file = Self { path: path.into(), bytes: bytes.len() as u64, proto, inputs, outputs, left_out: None };
+        file.left_out = file.proto.graph.as_mut().and_then(softmax::leave_out);
+        if let (Some(graph), [port]) = (&file.proto.graph, file.outputs.as_mut_slice()) {
+            graph.output.iter().for_each(|output| port.name.clone_from(&output.name));
+        }
+        Ok(file)
     }
 
     fn nodes(&self) -> &[pb::NodeProto] {
         self.proto.graph.as_ref().map_or(&[], |graph| &graph.node)
+    }
+
+    /// Whether any of it is quantised.
+    pub fn is_quantised(&self) -> bool {
+        self.nodes().iter().any(|node| {
+            let op = node.op_type.as_str();
+            op.contains("QuantizeLinear") || op.starts_with("QLinear") || op.ends_with("Integer") || op == "QGemm"
+        })
     }
 
     /// How often each operator occurs; names of other domains than ONNX's own are written `domain.Name`.
@@ -150,20 +166,4 @@ fn describing_inputs(node: &pb::NodeProto) -> Vec<&str> {
     };
     let describing = node.input.iter().enumerate().filter(|(index, _)| !weights.contains(index));
     describing.map(|(_, name)| name.as_str()).collect()
-}
-
-/// Every graph output must come from somewhere.
-fn check_wiring(graph: &pb::GraphProto, weights: &BTreeSet<&str>) -> Result<(), String> {
-    if graph.output.is_empty() {
-        return Err("it has no output".into());
-    }
-    let mut known: BTreeSet<&str> = weights.clone();
-    known.extend(graph.input.iter().map(|input| input.name.as_str()));
-    known.extend(graph.node.iter().flat_map(|node| &node.output).map(String::as_str));
-    for output in &graph.output {
-        if !known.contains(output.name.as_str()) {
-            return Err(format!("output '{}' is made by no node", output.name));
-        }
-    }
-    Ok(())
 }

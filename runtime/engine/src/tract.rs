@@ -1,11 +1,13 @@
 //! The general backend: any ONNX graph that tract runs, in f32. Quantised (QDQ) files give right answers here but
 //! gain no speed: tract runs them as f32 with rounding in between.
 
+use std::collections::HashSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use tinysaver_core::{Element, InputSpec, Layout};
+use tract_onnx::pb;
 use tract_onnx::prelude::*;
 use tract_onnx::tract_core::ops::Cost;
 
@@ -114,10 +116,24 @@ pub(crate) fn unsupported_ops(file: &OnnxFile) -> Vec<(String, usize)> {
     counts.filter(|(_, (op, _))| !known.0.contains_key(op)).map(|(name, (_, count))| (name, count)).collect()
 }
 
+/// Whether tract has code for an operator of ONNX's own.
+pub(crate) fn knows(op: &str) -> bool {
+    static KNOWN: OnceLock<HashSet<String>> = OnceLock::new();
+    KNOWN.get_or_init(|| onnx().op_register.0.into_keys().collect()).contains(op)
+}
+
 /// The graph with types and shapes, simplified, for an input of the given shape.
 pub(crate) fn typed(file: &OnnxFile, shape: &[usize]) -> TractResult<TypedModel> {
-    let model = onnx().parse(&file.proto, None)?.model;
-    model.with_input_fact(0, f32::fact(shape).into())?.into_typed()?.into_decluttered()
+    typed_for(&file.proto, &[shape.to_vec()])
+}
+
+/// The graph with types and shapes, simplified, for f32 inputs of the given shapes.
+pub(crate) fn typed_for(proto: &pb::ModelProto, shapes: &[Vec<usize>]) -> TractResult<TypedModel> {
+    let mut model = onnx().parse(proto, None)?.model;
+    for (index, shape) in shapes.iter().enumerate() {
+        model = model.with_input_fact(index, f32::fact(shape).into())?;
+    }
+    model.into_typed()?.into_decluttered()
 }
 
 /// Multiply-accumulates of convolutions and matrix products, which is what papers count: tract's own figure has pooling
@@ -166,6 +182,9 @@ pub(crate) fn image_input(file: &OnnxFile, pixels: Option<(usize, usize)>) -> Re
         _ => return Err(refuse(described)),
     };
     let (height, width) = spatial_size(file, port, height, width, pixels)?;
+    if crate::int8::elements(&[height, width, 3]).is_none() {
+        return Err(refuse(format!("{described} is too large")));
+    }
     Ok(InputSpec { height, width, channels: 3, layout, element: Element::F32 })
 }
 

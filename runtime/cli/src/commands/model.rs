@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 use npyz::WriterBuilder;
 use serde_json::json;
 use tinysaver_core::{Element, Layout};
-use tinysaver_engine::{Engine, Input, LoadError, ModelReport, inspect, load_best};
+use tinysaver_engine::{Engine, Fallback, Input, Int8Report, LoadError, ModelReport, inspect, load_best};
 
 use crate::config::KernelArgs;
 use crate::failure::Failure;
@@ -84,10 +84,29 @@ fn write_report(file: &Path, report: &ModelReport, out: &mut dyn Write) -> std::
     if let Some(reason) = &report.not_int8_because {
         writeln!(out, "int8        no: {reason}")?;
     }
+    if let Some(node) = &report.left_out {
+        writeln!(out, "left out    {node} at the end: the gate takes logits and applies its own softmax")?;
+    }
+    if let Some(plan) = &report.int8 {
+        write_plan(plan, out)?;
+    }
     writeln!(out, "\n{:32} {:>5}  {:10} note", "operator", "count", "engine")?;
     for row in &report.operators {
-        let (engine, note) = (row.engine.unwrap_or("none"), row.note.unwrap_or_default());
+        let (engine, note) = (row.engine.unwrap_or("none"), row.note.as_deref().unwrap_or_default());
         writeln!(out, "{}", format!("{:32} {:>5}  {engine:10} {note}", row.operator, row.count).trim_end())?;
+    }
+    Ok(())
+}
+
+fn write_plan(plan: &Int8Report, out: &mut dyn Write) -> std::io::Result<()> {
+    let kib = plan.arena_bytes.div_ceil(1024);
+    writeln!(out, "int8        {} fused steps, {kib} KiB of activations", plan.steps)?;
+    if !plan.fallbacks.is_empty() {
+        let (count, macs, numbers) = (plan.fallbacks.len(), mega(plan.f32_macs), plan.border_numbers);
+        writeln!(out, "in f32      {count} nodes: {macs:.1} MMAC, {numbers} numbers converted at their borders")?;
+    }
+    for Fallback { op, node, why } in &plan.fallbacks {
+        writeln!(out, "  {op} '{node}': {why}")?;
     }
     Ok(())
 }

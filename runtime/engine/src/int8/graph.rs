@@ -1,6 +1,7 @@
 //! Reads nodes, attributes and constants out of the file, distrusting every number.
 
 use std::borrow::Cow;
+use std::rc::Rc;
 
 use tract_onnx::pb;
 
@@ -39,10 +40,13 @@ pub fn elements(sizes: &[usize]) -> Option<usize> {
     (product <= MOST_ELEMENTS).then_some(product)
 }
 
-/// A constant of the file: its sizes and numbers agree.
-#[derive(Debug, Clone, Copy)]
-pub struct Constant<'a> {
-    tensor: &'a pb::TensorProto,
+/// A constant of the file, or one that follows from others: its sizes and numbers agree.
+#[derive(Debug, Clone)]
+pub enum Constant<'a> {
+    /// As the file has it.
+    Written(&'a pb::TensorProto),
+    /// Worked out while compiling.
+    Derived(Rc<pb::TensorProto>),
 }
 
 impl<'a> Constant<'a> {
@@ -51,7 +55,6 @@ impl<'a> Constant<'a> {
         let describe = || format!("constant '{}' is {:?} of type {}", tensor.name, tensor.dims, tensor.data_type);
         let sizes: Option<Vec<usize>> = tensor.dims.iter().map(|&size| usize::try_from(size).ok()).collect();
         let length = sizes.as_deref().and_then(elements).ok_or_else(describe)?;
-        let constant = Self { tensor };
         let (bytes, typed) = match tensor.data_type {
             element::F32 => (4, tensor.float_data.len()),
             element::U8 | element::I8 => (1, tensor.int32_data.len()),
@@ -61,42 +64,67 @@ impl<'a> Constant<'a> {
         };
         let held = if tensor.raw_data.is_empty() { typed } else { tensor.raw_data.len() / bytes };
         let whole = tensor.raw_data.len().is_multiple_of(bytes);
-        if held == length && whole { Ok(constant) } else { Err(format!("{} but holds {held} numbers", describe())) }
+        if held == length && whole {
+            Ok(Self::Written(tensor))
+        } else {
+            Err(format!("{} but holds {held} numbers", describe()))
+        }
+    }
+
+    /// A constant of 8-bit or 64-bit whole numbers (by ONNX's code for the element type), which the caller has made fit
+    /// the sizes and the type.
+    pub fn derived(element: i32, sizes: &[usize], numbers: &[i64]) -> Self {
+        let dims = sizes.iter().map(|&size| i64::try_from(size).unwrap_or(i64::MAX)).collect();
+        let mut tensor = pb::TensorProto { data_type: element, dims, ..Default::default() };
+        if element == element::I64 {
+            tensor.int64_data = numbers.to_vec();
+        } else {
+            tensor.raw_data = numbers.iter().map(|&number| number as u8).collect();
+        }
+        Self::Derived(Rc::new(tensor))
+    }
+
+    /// The tensor that holds it.
+    pub fn tensor(&self) -> &pb::TensorProto {
+        match self {
+            Self::Written(tensor) => tensor,
+            Self::Derived(tensor) => tensor,
+        }
     }
 
     /// Sizes of its axes.
     pub fn sizes(&self) -> Vec<usize> {
-        self.tensor.dims.iter().filter_map(|&size| usize::try_from(size).ok()).collect()
+        self.tensor().dims.iter().filter_map(|&size| usize::try_from(size).ok()).collect()
     }
 
     /// ONNX's code for the element type.
     pub fn element(&self) -> i32 {
-        self.tensor.data_type
+        self.tensor().data_type
     }
 
     /// Float32 numbers.
-    pub fn floats(&self) -> Result<Cow<'a, [f32]>, String> {
-        match self.tensor.data_type {
-            element::F32 if self.tensor.raw_data.is_empty() => Ok(Cow::Borrowed(&self.tensor.float_data)),
-            element::F32 => Ok(words(&self.tensor.raw_data).map(f32::from_le_bytes).collect()),
-            _ => Err(format!("constant '{}' is not float32", self.tensor.name)),
+    pub fn floats(&self) -> Result<Cow<'_, [f32]>, String> {
+        match self.tensor().data_type {
+            element::F32 if self.tensor().raw_data.is_empty() => Ok(Cow::Borrowed(&self.tensor().float_data)),
+            element::F32 => Ok(words(&self.tensor().raw_data).map(f32::from_le_bytes).collect()),
+            _ => Err(format!("constant '{}' is not float32", self.tensor().name)),
         }
     }
 
     /// Whole numbers of any width.
     pub fn integers(&self) -> Result<Vec<i64>, String> {
-        let raw = &self.tensor.raw_data;
-        let short = || self.tensor.int32_data.iter().map(|&number| i64::from(number));
-        let numbers: Vec<i64> = match (self.tensor.data_type, raw.is_empty()) {
+        let raw = &self.tensor().raw_data;
+        let short = || self.tensor().int32_data.iter().map(|&number| i64::from(number));
+        let numbers: Vec<i64> = match (self.tensor().data_type, raw.is_empty()) {
             (element::U8, false) => raw.iter().map(|&byte| i64::from(byte)).collect(),
             (element::I8, false) => raw.iter().map(|&byte| i64::from(byte.cast_signed())).collect(),
             (element::I32, false) => words(raw).map(|word| i64::from(i32::from_le_bytes(word))).collect(),
             (element::I64, false) => words(raw).map(i64::from_le_bytes).collect(),
             (element::U8 | element::I8 | element::I32, true) => short().collect(),
-            (element::I64, true) => self.tensor.int64_data.clone(),
-            _ => return Err(format!("constant '{}' is not of a whole type", self.tensor.name)),
+            (element::I64, true) => self.tensor().int64_data.clone(),
+            _ => return Err(format!("constant '{}' is not of a whole type", self.tensor().name)),
         };
-        let range = match self.tensor.data_type {
+        let range = match self.tensor().data_type {
             element::U8 => 0..=255,
             element::I8 => -128..=127,
             _ => i64::MIN..=i64::MAX,
@@ -104,7 +132,7 @@ impl<'a> Constant<'a> {
         if numbers.iter().all(|number| range.contains(number)) {
             Ok(numbers)
         } else {
-            Err(format!("constant '{}' holds numbers that its type cannot hold", self.tensor.name))
+            Err(format!("constant '{}' holds numbers that its type cannot hold", self.tensor().name))
         }
     }
 
@@ -112,7 +140,7 @@ impl<'a> Constant<'a> {
     pub fn float(&self) -> Result<f32, String> {
         match self.floats()?.as_ref() {
             [number] => Ok(*number),
-            numbers => Err(format!("constant '{}' has {} numbers instead of one", self.tensor.name, numbers.len())),
+            numbers => Err(format!("constant '{}' has {} numbers instead of one", self.tensor().name, numbers.len())),
         }
     }
 }
@@ -148,6 +176,11 @@ impl<'a> Node<'a> {
     /// The name of an input; `None` where it is left out.
     pub fn input(&self, index: usize) -> Option<&'a str> {
         self.proto.input.get(index).map(String::as_str).filter(|name| !name.is_empty())
+    }
+
+    /// The node as the file has it.
+    pub fn proto(&self) -> &'a pb::NodeProto {
+        self.proto
     }
 
     /// Names of all inputs.

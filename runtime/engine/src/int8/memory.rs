@@ -3,6 +3,10 @@
 use std::ops::Range;
 
 use super::aligned::Aligned;
+use crate::program::ProgramState;
+
+/// The number of a tensor of real numbers in its plan.
+pub type SlotId = usize;
 
 /// The number of a tensor in its plan.
 pub type TensorId = usize;
@@ -83,6 +87,10 @@ pub struct Memory {
     pub bytes: Aligned<u8>,
     /// Sums over pixels, one a channel.
     pub sums: Vec<i32>,
+    /// Real numbers that go into or come out of tract.
+    pub slots: Vec<Vec<f32>>,
+    /// Of the parts that tract runs.
+    pub states: Vec<ProgramState>,
 }
 
 #[cfg(test)]

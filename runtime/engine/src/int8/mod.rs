@@ -4,8 +4,16 @@
 //! `onnxruntime.quantization.quantize_static` writes by default, and PyTorch exports) every operator stands between
 //! DequantizeLinear and QuantizeLinear; it stays pending until the QuantizeLinear that follows gives its output a scale,
 //! and becomes one step with it. In the QOperator form (QLinearConv, and com.microsoft's QLinearAdd and kin) a node is a
-//! step. Relu, Relu6 and Clip are ranges of the step before them. What cannot be run is refused as [`Unsupported`] with
-//! the node's name, and the caller takes tract for the whole model.
+//! step. Relu, Relu6 and Clip are ranges of the step before them. Functions of one number are
+//! tables, and chains of such functions of the same tensor are one table. Reshape, Transpose, Split, Slice, Flatten and
+//! Squeeze make another [`view`] of the same bytes; the bytes are copied, once and strided, only where a step needs them in
+//! its own order, so that a channel shuffle is one copy. A softmax at the end is left out: outputs are logits.
+//!
+//! **What has no int8 step** runs in tract in f32: the nodes between two quantised places become one program, whose inputs
+//! are dequantised and whose outputs the graph's own QuantizeLinear quantises. That is what ONNX defines for them, so it
+//! is sound; it costs the conversions, memory that tract allocates in each inference, and f32 arithmetic, all of which
+//! `tinysaver model inspect` tells for each file. A graph of which no convolution is quantised is refused as
+//! [`Unsupported`], and so is one with a quantised operator that has no step; the caller then takes tract for the whole.
 //!
 //! **Numbers.** Activations are u8 inside, whatever the file has ([`quant`]). Sums are exact in i32. A sum is multiplied
 //! by `input scale * weight scale / output scale` in f32, clamped, rounded half to even, and the zero point is added:
@@ -13,12 +21,16 @@
 //! * convolutions, matrix products: nowhere, except from ONNX Runtime's own u8 x s8 kernel on x86 without VNNI, which
 //!   saturates (its session option `session.x64quantprecision` turns that off);
 //! * sums of tensors: ONNX Runtime on ARM uses fixed point, and its SSE2 path does not fuse product and sum;
-//! * QDQ graphs with signed activations: ONNX Runtime keeps a convolution with its Relu in f32 where it finds no int8 one;
-//! * sigmoid and tanh: ONNX Runtime approximates them;
+//! * QDQ graphs with signed activations: ONNX Runtime keeps convolutions in f32 where it finds no int8 one, and later layers
+//!   add to what that rounds the other way; in the QOperator form it computes them in integers and is equal;
+//! * nodes that run in f32: their sums may be taken in another order;
 //! * global average pools: ONNX Runtime on ARM uses fixed point.
 //!
+//! Sigmoid and tanh are ONNX Runtime's own rational approximations. `docs/figures/coverage.md` has the differences on all
+//! coverage models.
+//!
 //! **Memory.** Tensors are NHWC and lie in one arena, laid out at load by how long each is needed ([`memory`]). An
-//! inference allocates nothing.
+//! inference without nodes in f32 allocates nothing.
 //!
 //! **Dense convolutions** are matrix products in one of two forms ([`weights`]). The *dot* form multiplies bytes where
 //! they lie: an output pixel's row is one run of bytes for each row of the window, so pointwise convolutions and fully
@@ -42,12 +54,15 @@ mod memory;
 mod plan;
 mod quant;
 mod steps;
+mod view;
 mod weights;
 mod window;
 
 use std::path::Path;
 
+pub use compile::Fallback;
 pub use graph::Unsupported;
+pub(crate) use graph::elements;
 pub use kernels::KernelChoice;
 
 use crate::error::{InferError, LoadError};
@@ -56,7 +71,7 @@ use crate::spec::{Engine, Input};
 use crate::tract;
 use kernels::Kernels;
 use memory::Memory;
-use plan::Plan;
+use plan::{Entry, Plan};
 use tinysaver_core::{Element, InputSpec, Layout};
 
 /// The backend's name in tables.
@@ -90,12 +105,14 @@ impl Int8Engine {
         let kernels = choice.find().map_err(|detail| LoadError::Kernels { path: file.path.clone(), detail })?;
         let mut input = tract::image_input(file, pixels)?;
         let refuse = |reason: Unsupported| LoadError::Int8 { path: file.path.clone(), reason };
-        let plan = compile::compile(file, (input.height, input.width), kernels).map_err(refuse)?;
-        input.layout = Layout::Nhwc;
-        // Both are within u8 by construction.
-        let zero_point = plan.input_quant.zero_point as u8;
-        input.element = Element::U8 { scale: plan.input_quant.scale, zero_point };
-        let memory = plan.memory();
+        let plan = compile::compile(file, &input, kernels).map_err(refuse)?;
+        if let Entry::Steps(_, quant) = plan.entry {
+            input.layout = Layout::Nhwc;
+            // The zero point is within u8 by construction.
+            input.element = Element::U8 { scale: quant.scale, zero_point: quant.zero_point as u8 };
+        }
+        let memory =
+            plan.memory().map_err(|error| LoadError::Graph { path: file.path.clone(), detail: error.to_string() })?;
         Ok(Self { plan, memory, kernels, input })
     }
 
@@ -110,6 +127,24 @@ impl Int8Engine {
     pub fn step_count(&self) -> usize {
         self.plan.steps().len()
     }
+
+    /// The nodes that tract runs in f32 because there is no int8 step for them, in the file's order.
+    #[must_use]
+    pub fn fallbacks(&self) -> &[Fallback] {
+        self.plan.fallbacks()
+    }
+
+    /// Numbers that are dequantised or quantised around those nodes, of one inference.
+    #[must_use]
+    pub fn border_numbers(&self) -> usize {
+        self.plan.border_numbers()
+    }
+
+    /// Multiply-accumulates of one inference that are made in f32.
+    #[must_use]
+    pub fn f32_macs(&self) -> u64 {
+        self.plan.macs().1
+    }
 }
 
 impl Engine for Int8Engine {
@@ -122,24 +157,36 @@ impl Engine for Int8Engine {
     }
 
     fn classes(&self) -> usize {
-        self.plan.output.classes
+        self.plan.classes
     }
 
     fn macs(&self) -> u64 {
-        self.plan.macs
+        let (int8, f32) = self.plan.macs();
+        int8.saturating_add(f32)
     }
 
     fn infer(&mut self, input: Input<'_>, logits: &mut [f32]) -> Result<(), InferError> {
         let (wanted, classes) = (self.input.len(), self.classes());
         let wrong = |buffer, found: String, expected: String| Err(InferError::Buffer { buffer, found, expected });
-        let picture = match input {
-            Input::U8(picture) if picture.len() == wanted => picture,
-            Input::U8(picture) => return wrong("input", picture.len().to_string(), format!("{wanted} numbers of u8")),
-            Input::F32(_) => return wrong("input", "f32".into(), format!("{wanted} numbers of u8")),
-        };
         if logits.len() != classes {
             return wrong("logits", logits.len().to_string(), format!("{classes} numbers of f32"));
         }
-        self.plan.run(&mut self.memory, &self.kernels, picture, logits)
+        match (input, self.plan.entry) {
+            (Input::U8(steps), Entry::Steps(..)) if steps.len() == wanted => {
+                self.plan.enter_steps(&mut self.memory, steps);
+            }
+            (Input::F32(reals), Entry::Reals(_)) if reals.len() == wanted => {
+                self.plan.enter_reals(&mut self.memory, reals);
+            }
+            (input, entry) => {
+                let kind = if matches!(entry, Entry::Steps(..)) { "u8" } else { "f32" };
+                let found = match input {
+                    Input::U8(steps) => format!("{} numbers of u8", steps.len()),
+                    Input::F32(reals) => format!("{} numbers of f32", reals.len()),
+                };
+                return wrong("input", found, format!("{wanted} numbers of {kind}"));
+            }
+        }
+        self.plan.run(&mut self.memory, &self.kernels, logits)
     }
 }

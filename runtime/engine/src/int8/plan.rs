@@ -4,12 +4,13 @@ use std::fmt;
 use std::ops::Range;
 
 use super::aligned::Aligned;
-use super::graph::elements;
+use super::compile::Fallback;
 use super::kernels::Kernels;
-use super::memory::{Lifetime, Memory, Scratch, TensorId, lay_out};
+use super::memory::{Lifetime, Memory, Scratch, SlotId, TensorId, lay_out};
 use super::quant::Quant;
 use super::steps::Step;
 use crate::error::InferError;
+use crate::program::Program;
 
 /// Most bytes of all tensors together: what the smallest supported board can spare.
 const MOST_ARENA_BYTES: usize = 1 << 28;
@@ -28,9 +29,18 @@ pub struct Size {
 }
 
 impl Size {
-    /// Numbers in all, unless that is absurd.
-    pub fn elements(self) -> Option<usize> {
-        elements(&[self.rows, self.columns, self.channels])
+    /// The size of a tensor whose shape is one of these; the batch is 1.
+    pub fn of(shape: &[usize]) -> Option<Self> {
+        match *shape {
+            [1, channels, rows, columns] => Some(Self { rows, columns, channels, is_row: false }),
+            [1, channels] => Some(Self { rows: 1, columns: 1, channels, is_row: true }),
+            _ => None,
+        }
+    }
+
+    /// As the model writes it.
+    pub fn shape(self) -> Vec<usize> {
+        if self.is_row { vec![1, self.channels] } else { vec![1, self.channels, self.rows, self.columns] }
     }
 
     /// Pixels.
@@ -50,73 +60,93 @@ impl fmt::Display for Size {
     }
 }
 
-/// The tensor that holds the logits.
+/// Where the picture goes.
 #[derive(Debug, Clone, Copy)]
-pub struct Output {
-    /// Which.
-    pub tensor: TensorId,
-    /// What its numbers mean.
-    pub quant: Quant,
-    /// How many.
-    pub classes: usize,
+pub enum Entry {
+    /// Quantised numbers, NHWC.
+    Steps(TensorId, Quant),
+    /// Real numbers in the model's own order.
+    Reals(SlotId),
+}
+
+/// Where the logits are.
+#[derive(Debug, Clone, Copy)]
+pub enum Exit {
+    /// Quantised numbers.
+    Steps(TensorId, Quant),
+    /// Real numbers.
+    Reals(SlotId),
+}
+
+/// What a compiler hands over.
+#[derive(Debug, Default)]
+pub struct Parts {
+    /// Bytes of each tensor.
+    pub tensors: Vec<usize>,
+    /// Numbers of each tensor of real numbers.
+    pub slots: Vec<usize>,
+    /// In order.
+    pub steps: Vec<Step>,
+    /// Parts of the graph that tract runs.
+    pub programs: Vec<Program>,
+    /// Multiply-accumulates of one inference.
+    pub macs: u64,
+    /// What could not be run in int8.
+    pub fallbacks: Vec<Fallback>,
 }
 
 /// A compiled model.
 #[derive(Debug)]
 pub struct Plan {
-    steps: Vec<Step>,
+    parts: Parts,
     regions: Vec<Range<usize>>,
     arena_bytes: usize,
-    /// Tensor of the quantised picture.
-    input: TensorId,
-    /// What the picture's steps mean.
-    pub input_quant: Quant,
-    /// Where the logits are.
-    pub output: Output,
-    /// Multiply-accumulates of one inference.
-    pub macs: u64,
+    /// Where the picture goes.
+    pub entry: Entry,
+    exit: Exit,
+    /// Logits.
+    pub classes: usize,
 }
 
 impl Plan {
     /// Lays the tensors out; `None` where they take too much memory.
-    pub fn new(
-        tensors: Vec<Size>,
-        steps: Vec<Step>,
-        (input, input_quant): (TensorId, Quant),
-        output: Output,
-        macs: u64,
-    ) -> Option<Self> {
-        let mut lifetimes: Vec<Option<Lifetime>> = vec![None; tensors.len()];
+    pub fn new(parts: Parts, entry: Entry, exit: Exit, classes: usize) -> Option<Self> {
+        let mut lifetimes: Vec<Option<Lifetime>> = vec![None; parts.tensors.len()];
         let mut extend = |id: TensorId, at: usize| {
             if let Some(slot) = lifetimes.get_mut(id) {
                 let first = slot.map_or(at, |lifetime| lifetime.first);
                 *slot = Some(Lifetime { first, last: at });
             }
         };
-        extend(input, 0);
-        for (at, step) in steps.iter().enumerate() {
-            step.inputs().into_iter().chain([step.output()]).for_each(|id| extend(id, at));
+        if let Entry::Steps(tensor, _) = entry {
+            extend(tensor, 0);
         }
-        extend(output.tensor, steps.len());
-        let spans: Option<Vec<(usize, Lifetime)>> = tensors
-            .iter()
-            .zip(lifetimes)
-            .map(|(size, lifetime)| Some((size.elements()?, lifetime.unwrap_or(Lifetime { first: 0, last: 0 }))))
-            .collect();
-        let (regions, arena_bytes) = lay_out(&spans?);
-        let fits = arena_bytes <= MOST_ARENA_BYTES;
-        fits.then_some(Self { steps, regions, arena_bytes, input, input_quant, output, macs })
+        for (at, step) in parts.steps.iter().enumerate() {
+            step.inputs().into_iter().chain(step.output()).for_each(|id| extend(id, at));
+        }
+        if let Exit::Steps(tensor, _) = exit {
+            extend(tensor, parts.steps.len());
+        }
+        let lifetimes = lifetimes.into_iter().map(|lifetime| lifetime.unwrap_or(Lifetime { first: 0, last: 0 }));
+        let spans: Vec<(usize, Lifetime)> = parts.tensors.iter().copied().zip(lifetimes).collect();
+        let (regions, arena_bytes) = lay_out(&spans);
+        let reals = parts.slots.iter().try_fold(0usize, |sum, &length| sum.checked_add(length.checked_mul(4)?))?;
+        let fits = arena_bytes.checked_add(reals)? <= MOST_ARENA_BYTES;
+        fits.then_some(Self { parts, regions, arena_bytes, entry, exit, classes })
     }
 
     /// The buffers that inferences need.
-    pub fn memory(&self) -> Memory {
-        let scratch = self.steps.iter().map(Step::scratch).fold(Scratch::default(), Scratch::most);
-        Memory {
+    pub fn memory(&self) -> Result<Memory, InferError> {
+        let scratch = self.parts.steps.iter().map(Step::scratch).fold(Scratch::default(), Scratch::most);
+        let states: Result<Vec<_>, _> = self.parts.programs.iter().map(Program::state).collect();
+        Ok(Memory {
             arena: Aligned::zeros(self.arena_bytes),
             rows: vec![0; scratch.rows],
             bytes: Aligned::zeros(scratch.bytes),
             sums: vec![0; scratch.sums],
-        }
+            slots: self.parts.slots.iter().map(|&length| vec![0.0; length]).collect(),
+            states: states?,
+        })
     }
 
     /// Bytes of all tensors together.
@@ -126,30 +156,67 @@ impl Plan {
 
     /// Steps of one inference.
     pub fn steps(&self) -> &[Step] {
-        &self.steps
+        &self.parts.steps
     }
 
-    /// Runs one frame. `picture` holds stored numbers, NHWC; `logits` is overwritten.
-    pub fn run(
-        &self,
-        memory: &mut Memory,
-        kernels: &Kernels,
-        picture: &[u8],
-        logits: &mut [f32],
-    ) -> Result<(), InferError> {
-        let region = self.regions.get(self.input).cloned();
-        if let Some(slot) = region.and_then(|region| memory.arena.get_mut(region))
+    /// What could not be run in int8.
+    pub fn fallbacks(&self) -> &[Fallback] {
+        &self.parts.fallbacks
+    }
+
+    /// Multiply-accumulates of one inference, in integers and in real numbers.
+    pub fn macs(&self) -> (u64, u64) {
+        (self.parts.macs, self.parts.programs.iter().map(Program::macs).fold(0, u64::saturating_add))
+    }
+
+    /// Numbers that are dequantised or quantised where tract takes over or hands back, of one inference.
+    pub fn border_numbers(&self) -> usize {
+        let crossing = |step: &Step| match step {
+            Step::Island(island) => island.tensors().filter_map(|id| self.parts.tensors.get(id)).sum(),
+            Step::Quantise(step) => self.parts.tensors.get(step.output).copied().unwrap_or(0),
+            _ => 0,
+        };
+        self.parts.steps.iter().map(crossing).fold(0usize, usize::saturating_add)
+    }
+
+    /// Puts a quantised picture, NHWC, where the steps look for it.
+    pub fn enter_steps(&self, memory: &mut Memory, picture: &[u8]) {
+        if let Entry::Steps(tensor, _) = self.entry
+            && let Some(region) = self.regions.get(tensor).cloned()
+            && let Some(slot) = memory.arena.get_mut(region)
             && slot.len() == picture.len()
         {
             slot.copy_from_slice(picture);
         }
-        for step in &self.steps {
-            step.run(memory, &self.regions, kernels)?;
+    }
+
+    /// Puts a picture of real numbers where the steps look for it.
+    pub fn enter_reals(&self, memory: &mut Memory, picture: &[f32]) {
+        if let Entry::Reals(slot) = self.entry
+            && let Some(slot) = memory.slots.get_mut(slot)
+            && slot.len() == picture.len()
+        {
+            slot.copy_from_slice(picture);
         }
-        let region = self.regions.get(self.output.tensor).cloned();
-        let steps = region.and_then(|region| memory.arena.get(region)).unwrap_or(&[]);
-        for (logit, &step) in logits.iter_mut().zip(steps) {
-            *logit = self.output.quant.dequantise(step);
+    }
+
+    /// Runs the steps on what was entered; `logits` is overwritten.
+    pub fn run(&self, memory: &mut Memory, kernels: &Kernels, logits: &mut [f32]) -> Result<(), InferError> {
+        for step in &self.parts.steps {
+            step.run(memory, &self.regions, &self.parts.programs, kernels)?;
+        }
+        match self.exit {
+            Exit::Steps(tensor, quant) => {
+                let region = self.regions.get(tensor).cloned();
+                let steps = region.and_then(|region| memory.arena.get(region)).unwrap_or(&[]);
+                for (logit, &step) in logits.iter_mut().zip(steps) {
+                    *logit = quant.dequantise(step);
+                }
+            }
+            Exit::Reals(slot) => {
+                let reals = memory.slots.get(slot).map_or(&[][..], Vec::as_slice);
+                logits.iter_mut().zip(reals).for_each(|(logit, &real)| *logit = real);
+            }
         }
         Ok(())
     }

@@ -1,10 +1,12 @@
 """Writes the small quantised models of this folder, an input for each and onnxruntime's answer to it.
 
 Once, by hand: pip install numpy==2.4.6 onnx==1.23.2 onnxruntime==1.32.0; python make.py
+A name as argument makes only files that begin with it.
 NAME.onnx is the model; NAME.golden is its input tensor as the engine takes it (stored steps as u8, NHWC), then the
 logits as little-endian f32. onnxruntime runs with `session.x64quantprecision`, without which its AVX2 kernel saturates.
 """
 import os
+import sys
 import tempfile
 
 import numpy as np
@@ -43,8 +45,11 @@ class Net:
     def relu6(self, x):
         return self.op("Clip", x, self.constant(np.float32(0)), self.constant(np.float32(6)))
 
-    def model(self, output):
-        last = self.op("Flatten", output, axis=1) if not output.startswith("gemm") else output
+    def named(self, output):
+        return self.model(output, "add")
+
+    def model(self, output, flat="gemm"):
+        last = self.op("Flatten", output, axis=1) if not output.startswith(flat) else output
         self.nodes[-1].output[0] = "logits"
         graph = helper.make_graph(
             self.nodes, "g", [helper.make_tensor_value_info("input", TensorProto.FLOAT, [1, 3, SIDE, SIDE])],
@@ -90,6 +95,36 @@ def gated():
     return net.model(net.conv(x, 5, 7, 1))
 
 
+def shuffled():
+    """Views: channels split, shuffled and joined, slices, a gate a pixel; means that drop their axes."""
+    net = Net(13)
+    x = net.op("Relu", net.conv("input", 3, 16, 3, strides=[2, 2], pads=[1, 1, 1, 1]))
+    split = f"split{len(net.nodes)}"
+    net.nodes.append(helper.make_node("Split", [x], [split + "a", split + "b"], name=split, axis=1))
+    y = net.op("Concat", split + "a", net.op("Relu", net.conv(split + "b", 8, 8, 3, group=8, pads=[1, 1, 1, 1])), axis=1)
+    y = net.op("Reshape", y, net.constant(np.array([1, 2, 8, 8, 8])))
+    y = net.op("Reshape", net.op("Transpose", y, perm=[0, 2, 1, 3, 4]), net.constant(np.array([0, 16, 8, -1])))
+    gate = net.op("HardSigmoid", net.conv(y, 16, 1, 1), alpha=1 / 6, beta=0.5)
+    y = net.op("Mul", gate, y)
+    ends = [net.constant(np.array(numbers)) for numbers in ([1, -7], [8, 2**40], [3, 2], [2, 1])]
+    y = net.op("Relu", net.conv(net.op("Slice", y, *ends), 16, 12, 3))
+    y = net.op("ReduceMean", y, axes=[2, 3], keepdims=0)
+    weights = net.constant((rng.standard_normal((12, 9)) * 0.3).astype(np.float32))
+    net.op("Add", net.op("MatMul", y, weights), net.constant(rng.standard_normal(9).astype(np.float32)))
+    return net.named("add")
+
+
+def left():
+    """Operators without an int8 step between convolutions, and a last layer that is not quantised."""
+    net = Net(13)
+    x = net.op("Relu", net.conv("input", 3, 12, 3, strides=[2, 2], pads=[1, 1, 1, 1]))
+    x = net.conv(net.op("Softplus", x), 12, 12, 1)
+    x = net.op("Mul", net.op("Elu", x), net.op("Abs", x))
+    x = net.op("Flatten", net.op("GlobalAveragePool", net.conv(x, 12, 10, 3)), axis=1)
+    weights = net.constant((rng.standard_normal((7, 10)) * 0.3).astype(np.float32))
+    return net.model(net.op("Gemm", x, weights, net.constant(rng.standard_normal(7).astype(np.float32)), transB=1))
+
+
 class Pictures(CalibrationDataReader):
     def __init__(self):
         self.left = [rng.standard_normal((1, 3, SIDE, SIDE)).astype(np.float32) for _ in range(8)]
@@ -99,6 +134,8 @@ class Pictures(CalibrationDataReader):
 
 
 def write(name, model, **options):
+    if not name.startswith(tuple(sys.argv[1:]) or ""):
+        return
     path = os.path.join(HERE, name + ".onnx")
     with tempfile.TemporaryDirectory() as folder:
         source = os.path.join(folder, "f32.onnx")
@@ -129,9 +166,13 @@ FORMS = {
     "qdq_u8_tensor": dict(quant_format=QDQ, activation_type=U8, weight_type=U8, per_channel=False),
     "qop_u8": dict(quant_format=QOP, activation_type=U8, weight_type=S8, per_channel=True),
 }
-for net in (mobile, mixed, gated):
+for net in (mobile, mixed, gated, shuffled, left):
     for form, options in FORMS.items():
+        if net in (shuffled, left) and form == "qdq_s8":
+            continue  # onnxruntime computes it in f32
+        # The last layer of `left` stays in f32 in one form, and gives f32 from int8 in the other.
+        more = {"nodes_to_exclude": ["gemm10"]} if net is left and form == "qop_u8" else {}
         try:
-            write(f"{net.__name__}_{form}", net(), **options)
+            write(f"{net.__name__}_{form}", net(), **options, **more)
         except Exception as error:  # onnxruntime itself cannot run every form of every net
             print(net.__name__, form, "left out:", str(error).splitlines()[0][:160])

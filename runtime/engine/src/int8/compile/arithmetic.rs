@@ -2,57 +2,72 @@
 
 use std::rc::Rc;
 
+use super::convolution::Weights;
+use super::curves;
 use super::{Compiler, Operand, Operation, Pending, Value};
 use crate::int8::graph::{Node, Unsupported};
 use crate::int8::kernels::Add;
 use crate::int8::quant::{Bounds, Quant};
-use crate::int8::steps::{AddStep, MultiplyStep, Step, TableStep};
+use crate::int8::steps::{AddStep, FillStep, MultiplyStep, Step, TableStep};
+use crate::int8::view::{View, copy_loops, row_major_strides, standard_strides, walk};
 
-/// A function of one real number.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) enum Function {
-    Same,
-    Sigmoid,
-    Tanh,
-    /// `max(0, min(1, slope * x + shift))`.
-    HardSigmoid {
-        slope: f32,
-        shift: f32,
-    },
-    /// `x * max(0, min(1, x / 6 + 1 / 2))`.
-    HardSwish,
-    LeakyRelu {
-        slope: f32,
-    },
+/// A function of one quantised number: the real number for each of the 256 that may be stored.
+#[derive(Debug, Clone)]
+pub(super) struct Mapped {
+    operand: Operand,
+    reals: Rc<[f32; 256]>,
 }
 
-impl Function {
-    fn of(node: Node<'_>) -> Result<Self, Unsupported> {
-        match node.op().trim_start_matches("QLinear") {
-            "Sigmoid" => Ok(Self::Sigmoid),
-            "Tanh" => Ok(Self::Tanh),
-            "HardSigmoid" => Ok(Self::HardSigmoid { slope: node.float("alpha", 0.2), shift: node.float("beta", 0.5) }),
-            "HardSwish" => Ok(Self::HardSwish),
-            "LeakyRelu" => Ok(Self::LeakyRelu { slope: node.float("alpha", 0.01) }),
-            _ => Err(node.refuse("there is no table for this function")),
+impl Mapped {
+    fn of(operand: Operand) -> Self {
+        let mut reals = [0.0; 256];
+        for (stored, real) in (0..=u8::MAX).zip(reals.iter_mut()) {
+            *real = operand.quant.dequantise(stored);
         }
+        Self { operand, reals: Rc::new(reals) }
     }
 
-    fn apply(self, x: f32) -> f32 {
-        match self {
-            Self::Same => x,
-            Self::Sigmoid => 1.0 / (1.0 + (-x).exp()),
-            Self::Tanh => x.tanh(),
-            Self::HardSigmoid { slope, shift } => (slope * x + shift).clamp(0.0, 1.0),
-            Self::HardSwish => x * (x * (1.0 / 6.0) + 0.5).clamp(0.0, 1.0),
-            Self::LeakyRelu { slope } => {
-                if x < 0.0 {
-                    slope * x
-                } else {
-                    x
-                }
-            }
+    fn then(&self, function: impl Fn(f32) -> f32) -> Self {
+        Self { operand: self.operand, reals: Rc::new(self.reals.map(function)) }
+    }
+
+    /// A function of two numbers that are functions of the same.
+    fn with(&self, other: &Self, function: impl Fn(f32, f32) -> f32) -> Self {
+        let mut reals = *self.reals;
+        reals.iter_mut().zip(other.reals.iter()).for_each(|(a, &b)| *a = function(*a, b));
+        Self { operand: self.operand, reals: Rc::new(reals) }
+    }
+
+    fn is_of_same(&self, other: &Self) -> bool {
+        self.operand.view == other.operand.view && self.operand.quant == other.operand.quant
+    }
+}
+
+/// The function that an operator of one input computes.
+fn function_of(node: Node<'_>) -> Result<Box<dyn Fn(f32) -> f32>, Unsupported> {
+    let number = |name: &str, default: f32| node.float(name, default);
+    Ok(match node.op().trim_start_matches("QLinear") {
+        "Sigmoid" => Box::new(curves::logistic),
+        "Tanh" => Box::new(curves::tanh),
+        "HardSigmoid" => {
+            let (slope, shift) = (number("alpha", 0.2), number("beta", 0.5));
+            Box::new(move |x| (slope * x + shift).clamp(0.0, 1.0))
         }
+        "HardSwish" => Box::new(|x| x * (x * (1.0 / 6.0) + 0.5).clamp(0.0, 1.0)),
+        "LeakyRelu" => {
+            let slope = number("alpha", 0.01);
+            Box::new(move |x| if x < 0.0 { slope * x } else { x })
+        }
+        _ => return Err(node.refuse("there is no table for this function")),
+    })
+}
+
+fn arithmetic_of(node: Node<'_>) -> fn(f32, f32) -> f32 {
+    match node.op() {
+        "Add" => |a, b| a + b,
+        "Sub" => |a, b| a - b,
+        "Mul" => |a, b| a * b,
+        _ => |a, b| a / b,
     }
 }
 
@@ -62,7 +77,7 @@ impl<'a> Compiler<'a> {
         let (low, high) = self.clip_range(node)?;
         let pending = match self.value(node, 0)? {
             Value::Pending(pending) => pending,
-            Value::Real(operand) => match Operation::Function(operand, Function::Same).into() {
+            Value::Real(operand) => match Operation::Function(Mapped::of(operand)).into() {
                 Value::Pending(pending) => pending,
                 other => return Ok(other),
             },
@@ -78,8 +93,12 @@ impl<'a> Compiler<'a> {
             return Ok((0.0, f32::INFINITY));
         }
         let bound = |index: usize, name: &str, default: f32| -> Result<f32, Unsupported> {
-            match self.constant(node, index)? {
-                Some(constant) => constant.float().map_err(|why| node.refuse(why)),
+            match node.input(index).map(|_| self.value(node, index)).transpose()? {
+                Some(Value::Constant(constant)) => constant.float().map_err(|why| node.refuse(why)),
+                Some(Value::Weights(weights)) => {
+                    weights.single().ok_or_else(|| node.refuse("its bound is not one number"))
+                }
+                Some(_) => Err(node.refuse("its bounds are not constant")),
                 None => Ok(node.float(name, default)),
             }
         };
@@ -88,27 +107,47 @@ impl<'a> Compiler<'a> {
     }
 
     pub(super) fn function(&mut self, node: Node<'a>) -> Result<Value<'a>, Unsupported> {
-        Ok(Operation::Function(self.real(node, 0)?, Function::of(node)?).into())
+        let mapped = self.mapped(node, 0)?;
+        let mapped = mapped.ok_or_else(|| node.refuse("its input is not the output of a DequantizeLinear"))?;
+        Ok(Operation::Function(mapped.then(function_of(node)?)).into())
+    }
+
+    /// An input that is a quantised tensor or a function of one, number by number.
+    fn mapped(&self, node: Node<'a>, index: usize) -> Result<Option<Mapped>, Unsupported> {
+        Ok(match self.value(node, index)? {
+            Value::Real(operand) => Some(Mapped::of(operand)),
+            Value::Pending(pending) => match &pending.operation {
+                Operation::Function(mapped) => Some(mapped.then(|x| x.max(pending.low).min(pending.high))),
+                _ => None,
+            },
+            _ => None,
+        })
     }
 
     pub(super) fn qlinear_function(&mut self, node: Node<'a>) -> Result<Value<'a>, Unsupported> {
         let operand = self.stored(node, 0, 1, 2)?;
         let quant = self.quant(node, 3, 4, operand.quant.signed)?;
-        self.emit_stored(node, Operation::Function(operand, Function::of(node)?), quant)
+        self.emit_stored(node, Operation::Function(Mapped::of(operand).then(function_of(node)?)), quant)
+    }
+
+    /// The same numbers in other steps.
+    pub(super) fn requantised(operand: Operand) -> Operation<'a> {
+        Operation::Function(Mapped::of(operand))
     }
 
     pub(super) fn emit_function(
         &mut self,
         node: Node<'a>,
         pending: &Pending<'a>,
-        operand: Operand,
-        function: Function,
+        mapped: &Mapped,
         quant: Quant,
     ) -> Result<Operand, Unsupported> {
-        let output = self.new_tensor(node, self.size(operand))?;
-        let table = operand.quant.table(quant, pending.bounds(quant), |x| function.apply(x));
-        self.push(node, Step::Table(TableStep { input: operand.tensor, output, table }))?;
-        Ok(Operand { tensor: output, quant })
+        let bounds = pending.bounds(quant);
+        let table = Box::new(mapped.reals.map(|real| bounds.requantise(real / quant.scale)));
+        let input = self.ordered(node, mapped.operand)?;
+        let (output, result) = self.new_tensor(node, &self.shape(mapped.operand), quant)?;
+        self.push(node, Step::Table(TableStep { input, output, table }))?;
+        Ok(result)
     }
 
     pub(super) fn binary(&mut self, node: Node<'a>) -> Result<Value<'a>, Unsupported> {
@@ -117,8 +156,61 @@ impl<'a> Compiler<'a> {
         {
             return Ok(value);
         }
-        let (a, b) = (self.real(node, 0)?, self.real(node, 1)?);
+        if let Some(mapped) = self.table_of_two(node)? {
+            return Ok(Operation::Function(mapped).into());
+        }
+        if !matches!(node.op(), "Add" | "Mul") {
+            return Err(node.refuse("only with a constant number on one side, or functions of the same numbers"));
+        }
+        let (a, b) = (self.real_or_weights(node, 0)?, self.real_or_weights(node, 1)?);
         Ok(self.pair(node, a, b)?.into())
+    }
+
+    /// One number of the file on one side, or functions of the same tensor on both: still a function of one number.
+    /// Two plain tensors are not taken here, because their sums and products are rounded as integers.
+    fn table_of_two(&self, node: Node<'a>) -> Result<Option<Mapped>, Unsupported> {
+        let function = arithmetic_of(node);
+        let number = |index: usize| -> Result<Option<f32>, Unsupported> {
+            match self.value(node, index)? {
+                Value::Constant(constant) if constant.sizes().iter().product::<usize>() == 1 => {
+                    Ok(Some(constant.float().map_err(|why| node.refuse(why))?))
+                }
+                _ => Ok(None),
+            }
+        };
+        let is_plain = |index: usize| Ok(matches!(self.value(node, index)?, Value::Real(_)));
+        let both_plain = is_plain(0)? && is_plain(1)?;
+        Ok(match (self.mapped(node, 0)?, self.mapped(node, 1)?) {
+            (Some(a), Some(b)) if a.is_of_same(&b) && !both_plain => Some(a.with(&b, function)),
+            (Some(a), None) => number(1)?.map(|b| a.then(|x| function(x, b))),
+            (None, Some(b)) => number(0)?.map(|a| b.then(|x| function(a, x))),
+            _ => None,
+        })
+    }
+
+    /// An input that is dequantised: a tensor of the graph or of the file.
+    fn real_or_weights(&mut self, node: Node<'a>, index: usize) -> Result<Operand, Unsupported> {
+        match self.value(node, index)? {
+            Value::Weights(weights) => self.filled(node, &weights),
+            _ => self.real(node, index),
+        }
+    }
+
+    /// Quantised numbers of the file as a tensor.
+    fn filled(&mut self, node: Node<'a>, weights: &Weights<'a>) -> Result<Operand, Unsupported> {
+        let (quant, numbers, shape) = weights.stored(self.as_unsigned).map_err(|why| node.refuse(why))?;
+        let (tensor, operand) = self.new_tensor(node, &shape, quant)?;
+        let view = View::whole(0, &shape, &row_major_strides(&shape));
+        self.charge_weights(node, numbers.len())?;
+        let strides = standard_strides(&shape);
+        let mut bytes = vec![0; numbers.len()];
+        walk(&copy_loops(&view, &strides), 0, 0, &mut |from, to| {
+            if let (Some(&number), Some(byte)) = (numbers.get(from), bytes.get_mut(to)) {
+                *byte = number;
+            }
+        });
+        self.push(node, Step::Fill(FillStep { output: tensor, bytes }))?;
+        Ok(operand)
     }
 
     /// A MatMul whose bias is added by the next node.
@@ -127,35 +219,55 @@ impl<'a> Compiler<'a> {
             return Ok(None);
         };
         let Operation::Convolution(layer) = &pending.operation else { return Ok(None) };
-        let unclipped = pending.low == f32::NEG_INFINITY && pending.high == f32::INFINITY;
         let bias = bias.floats().map_err(|why| node.refuse(why))?.into_owned();
-        let layer = layer.with_bias(bias).filter(|_| unclipped);
+        let layer = layer.with_bias(bias).filter(|_| !pending.is_clipped());
         let layer = layer.ok_or_else(|| node.refuse("it adds a constant that is no bias"))?;
         Ok(Some(Operation::Convolution(layer).into()))
     }
 
     pub(super) fn qlinear_binary(&mut self, node: Node<'a>) -> Result<Value<'a>, Unsupported> {
-        let (a, b) = (self.stored(node, 0, 1, 2)?, self.stored(node, 3, 4, 5)?);
+        let (a, b) = (self.stored_or_weights(node, 0)?, self.stored_or_weights(node, 3)?);
         let quant = self.quant(node, 6, 7, a.quant.signed)?;
         let operation = self.pair(node, a, b)?;
         self.emit_stored(node, operation, quant)
     }
 
-    /// A sum or a product of two tensors that fit each other.
-    fn pair(&self, node: Node<'a>, a: Operand, b: Operand) -> Result<Operation<'a>, Unsupported> {
-        let (size_a, size_b) = (self.size(a), self.size(b));
-        if node.op().ends_with("Add") {
-            let fits = size_a == size_b;
-            return if fits { Ok(Operation::Add(a, b)) } else { Err(node.refuse(format!("{size_a} plus {size_b}"))) };
+    fn stored_or_weights(&mut self, node: Node<'a>, first: usize) -> Result<Operand, Unsupported> {
+        match self.value(node, first)? {
+            Value::Constant(_) => {
+                let weights = self.weights_at(node, first)?;
+                self.filled(node, &weights)
+            }
+            _ => self.stored(node, first, first + 1, first + 2),
         }
-        let spreads = |small: crate::int8::plan::Size, large: crate::int8::plan::Size| {
-            small == large || (small.pixels() == 1 && small.channels == large.channels && small.is_row == large.is_row)
+    }
+
+    /// A sum or a product of two tensors, of which one may be repeated along some axes to fit the other.
+    fn pair(&mut self, node: Node<'a>, a: Operand, b: Operand) -> Result<Operation<'a>, Unsupported> {
+        let (shape_a, shape_b) = (self.shape(a), self.shape(b));
+        let large = if shape_a.len() >= shape_b.len() && shape_a.iter().product::<usize>() >= shape_b.iter().product() {
+            &shape_a
+        } else {
+            &shape_b
         };
-        match (spreads(size_b, size_a), spreads(size_a, size_b)) {
-            (true, _) => Ok(Operation::Multiply(a, b)),
-            (false, true) => Ok(Operation::Multiply(b, a)),
-            _ => Err(node.refuse(format!("{size_a} times {size_b}"))),
+        let refuse = || node.refuse(format!("{shape_a:?} and {shape_b:?} do not fit each other"));
+        let mut spread = |operand: Operand, shape: &[usize]| -> Result<Operand, Unsupported> {
+            if shape == large {
+                return Ok(operand);
+            }
+            let view = self.view(operand).broadcast(large).ok_or_else(refuse)?;
+            Ok(Operand { view: self.add_view(view), quant: operand.quant })
+        };
+        let gate = |small: &[usize]| matches!((large.as_slice(), small), (&[1, c, _, _], &[1, d, 1, 1]) if c == d);
+        if node.op().ends_with("Add") {
+            return Ok(Operation::Add(spread(a, &shape_a)?, spread(b, &shape_b)?));
         }
+        // One number a channel is not spread: the step reads it again and again.
+        Ok(match (gate(&shape_a), gate(&shape_b)) {
+            (_, true) => Operation::Multiply(spread(a, &shape_a)?, b),
+            (true, false) => Operation::Multiply(spread(b, &shape_b)?, a),
+            _ => Operation::Multiply(spread(a, &shape_a)?, spread(b, &shape_b)?),
+        })
     }
 
     pub(super) fn emit_add(
@@ -175,10 +287,11 @@ impl<'a> Compiler<'a> {
         }
         let (offset_a, offset_b) = (a.quant.offset(), b.quant.offset());
         let bounds: Bounds = pending.model_bounds(quant);
-        let output = self.new_tensor(node, self.size(a))?;
         let add = Add { scale_a, scale_b, offset_a, offset_b, fixed, bounds };
-        self.push(node, Step::Add(AddStep { a: a.tensor, b: b.tensor, output, add }))?;
-        Ok(Operand { tensor: output, quant })
+        let (left, right) = (self.ordered(node, a)?, self.ordered(node, b)?);
+        let (output, result) = self.new_tensor(node, &self.shape(a), quant)?;
+        self.push(node, Step::Add(AddStep { a: left, b: right, output, add }))?;
+        Ok(result)
     }
 
     pub(super) fn emit_multiply(
@@ -193,10 +306,11 @@ impl<'a> Compiler<'a> {
         if !scale.is_finite() {
             return Err(node.refuse("its scales are too far apart"));
         }
-        let output = self.new_tensor(node, self.size(a))?;
+        let (left, right) = (self.ordered(node, a)?, self.ordered(node, b)?);
+        let (output, result) = self.new_tensor(node, &self.shape(a), quant)?;
         let step = MultiplyStep {
-            a: a.tensor,
-            b: b.tensor,
+            a: left,
+            b: right,
             output,
             zero_points: [a.quant.zero_point, b.quant.zero_point],
             scale,
@@ -204,6 +318,6 @@ impl<'a> Compiler<'a> {
             bounds: pending.model_bounds(quant),
         };
         self.push(node, Step::Multiply(step))?;
-        Ok(Operand { tensor: output, quant })
+        Ok(result)
     }
 }

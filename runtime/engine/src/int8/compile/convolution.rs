@@ -6,12 +6,15 @@ use super::{Compiler, Operand, Operation, Pending, Value};
 use crate::int8::depthwise_weights::DepthwiseWeights;
 use crate::int8::graph::{Constant, Node, Unsupported, element};
 use crate::int8::kernels::DotKernels;
-use crate::int8::memory::TensorId;
+use crate::int8::memory::{SlotId, TensorId};
 use crate::int8::plan::Size;
-use crate::int8::quant::Quant;
-use crate::int8::steps::{Convolution, DepthwiseStep, DotConvolution, Step};
+use crate::int8::quant::{Quant, SIGNED_OFFSET};
+use crate::int8::steps::{Convolution, DepthwiseStep, DotConvolution, RealLayer, Step};
 use crate::int8::weights::{DotPacking, DotWeights, Epilogue, PANEL, Packed};
 use crate::int8::window::Window;
+
+/// Numbers of the file as a tensor of activations: what they mean, their bytes in the model's own order, their shape.
+type Activations = (Quant, Vec<u8>, Vec<usize>);
 
 /// Longest sum that cannot leave i32: 255 * 255 a product.
 const LONGEST_SUM: usize = (i32::MAX / (255 * 255)) as usize;
@@ -45,6 +48,48 @@ impl<'a> Weights<'a> {
             return Err(format!("{} weight scales but {} zero points", scales.len(), zero_points.len()));
         }
         Ok(Self { numbers, scales, zero_points, axis })
+    }
+
+    /// The only number, in real numbers.
+    pub fn single(&self) -> Option<f32> {
+        let (numbers, scale) = (self.numbers.integers().ok()?, self.scales.first()?);
+        let zero_point = self.zero_points.first().copied().unwrap_or(0);
+        (numbers.len() == 1).then(|| (numbers.first().copied().unwrap_or(0) - zero_point) as f32 * scale)
+    }
+
+    /// All numbers in real numbers, and the shape, for a part of the graph that runs in f32.
+    pub fn reals(&self) -> Result<(Vec<f32>, Vec<usize>), String> {
+        let (numbers, shape) = (self.numbers.integers()?, self.numbers.sizes());
+        let axis = if self.scales.len() == 1 { 0 } else { super::axis(self.axis, shape.len()).ok_or("its axis")? };
+        let inner: usize = shape.get(axis + 1..).unwrap_or(&[]).iter().product();
+        let length = shape.get(axis).copied().unwrap_or(1);
+        if self.scales.len() != 1 && self.scales.len() != length {
+            return Err(format!("{} scales along an axis of {length}", self.scales.len()));
+        }
+        let real = |(at, number): (usize, i64)| {
+            let channel = at / inner.max(1) % length.max(1);
+            let scale = self.scales.get(channel).or(self.scales.first()).copied().unwrap_or(0.0);
+            let zero_point = self.zero_points.get(channel).or(self.zero_points.first()).copied().unwrap_or(0);
+            number.saturating_sub(zero_point) as f32 * scale
+        };
+        Ok((numbers.into_iter().enumerate().map(real).collect(), shape))
+    }
+
+    /// As activations: one scale, 8 bits.
+    pub fn stored(&self, as_unsigned: bool) -> Result<Activations, String> {
+        let (&[scale], &[zero_point]) = (self.scales.as_slice(), self.zero_points.as_slice()) else {
+            return Err("constants with a scale for every channel".into());
+        };
+        let signed = match self.numbers.element() {
+            element::U8 => false,
+            element::I8 => true,
+            other => return Err(format!("constants of type {other}; uint8 and int8 are known")),
+        };
+        let offset = if signed { i64::from(SIGNED_OFFSET) } else { 0 };
+        let moved = |number: i64| u8::try_from(number + offset).map_err(|_| "a number that is out of range".to_owned());
+        let zero_point = i32::from(moved(zero_point)?);
+        let numbers: Result<Vec<u8>, String> = self.numbers.integers()?.into_iter().map(moved).collect();
+        Ok((Quant { scale, zero_point, signed: signed && !as_unsigned }, numbers?, self.numbers.sizes()))
     }
 
     /// Scales, one for each of `channels` along `axis`.
@@ -190,7 +235,7 @@ impl<'a> Compiler<'a> {
     }
 
     /// Weights of the QOperator form: numbers, scale and zero point at three inputs in a row.
-    fn weights_at(&self, node: Node<'a>, first: usize) -> Result<Weights<'a>, Unsupported> {
+    pub(super) fn weights_at(&self, node: Node<'a>, first: usize) -> Result<Weights<'a>, Unsupported> {
         let numbers = self.constant(node, first)?.ok_or_else(|| node.refuse("its weights are missing"))?;
         let (scale, zero_point) = (self.constant(node, first + 1)?, self.constant(node, first + 2)?);
         Weights::new(numbers, scale, zero_point, 0).map_err(|why| node.refuse(why))
@@ -219,7 +264,7 @@ impl<'a> Compiler<'a> {
                 let expected = bias.scales.iter().enumerate().all(near);
                 let count = bias.scales.len() == weights.scales.len();
                 if expected && count && bias.zero_points.iter().all(|&zero_point| zero_point == 0) {
-                    return Ok(Bias::Steps(bias.numbers));
+                    return Ok(Bias::Steps(bias.numbers.clone()));
                 }
                 let numbers = bias.numbers.integers().map_err(refuse)?;
                 let scales = bias.scales(numbers.len(), bias.axis).map_err(refuse)?;
@@ -241,7 +286,7 @@ impl<'a> Compiler<'a> {
         weights: &Weights<'a>,
         bias: Bias<'a>,
     ) -> Result<Layer<'a>, Unsupported> {
-        let size = self.size(input);
+        let size = self.size(node, input)?;
         let groups = usize::try_from(node.int("group", 1)).unwrap_or(0);
         let sizes = weights.numbers.sizes();
         let &[channels, per_group, rows, columns] = sizes.as_slice() else {
@@ -316,7 +361,7 @@ impl<'a> Compiler<'a> {
     ) -> Result<Layer<'a>, Unsupported> {
         let plain = node.float("alpha", 1.0) == 1.0 && node.float("beta", 1.0) == 1.0 && node.int("transA", 0) == 0;
         let leading = node.int("transB", 0) != 0;
-        let (size, sizes) = (self.size(input), weights.numbers.sizes());
+        let (size, sizes) = (self.size(node, input)?, weights.numbers.sizes());
         let (channels, depth) = match (sizes.as_slice(), leading) {
             (&[channels, depth], true) | (&[depth, channels], false) => (channels, depth),
             _ => return Err(node.refuse(format!("weights of shape {sizes:?}; two axes are known"))),
@@ -352,19 +397,20 @@ impl<'a> Compiler<'a> {
         let [rows, columns] = layer.window.output;
         let channels = layer.rows.len();
         let size = Size { rows, columns, channels, is_row: layer.is_row };
-        let tensor = self.new_tensor(node, size)?;
+        let input = self.ordered(node, layer.input)?;
+        let (tensor, result) = self.new_tensor(node, &size.shape(), quant)?;
         let depth = layer.rows.first().map_or(0, Vec::len);
         let epilogue = layer.epilogue(pending, quant).map_err(|why| node.refuse(why))?;
         let products = (layer.window.outputs() as u64).saturating_mul(channels as u64).saturating_mul(depth as u64);
-        self.macs = self.macs.saturating_add(products);
-        let inputs = self.size(layer.input).channels;
+        self.parts.macs = self.parts.macs.saturating_add(products);
+        let inputs = self.size(node, layer.input)?.channels;
         let step = if layer.groups > 1 && layer.groups == channels && layer.groups == inputs {
-            self.depthwise_step(node, layer, epilogue, tensor)?
+            self.depthwise_step(node, layer, epilogue, [input, tensor])?
         } else {
-            self.dense_step(node, layer, &epilogue, tensor)?
+            self.dense_step(node, layer, &epilogue, [input, tensor])?
         };
         self.push(node, step)?;
-        Ok(Operand { tensor, quant })
+        Ok(result)
     }
 
     fn depthwise_step(
@@ -372,7 +418,7 @@ impl<'a> Compiler<'a> {
         node: Node<'a>,
         layer: &Layer<'a>,
         epilogue: Epilogue,
-        output: TensorId,
+        [input, output]: [TensorId; 2],
     ) -> Result<Step, Unsupported> {
         let channels = layer.rows.len();
         let taps = (0..layer.window.taps())
@@ -381,7 +427,7 @@ impl<'a> Compiler<'a> {
         self.charge_weights(node, weights.bytes())?;
         let weights = (self.kernels.prepare_depthwise)(&layer.window, weights);
         let border = vec![layer.input.quant.zero_point as u8; channels.max(PANEL)];
-        Ok(Step::Depthwise(DepthwiseStep { input: layer.input.tensor, output, window: layer.window, border, weights }))
+        Ok(Step::Depthwise(DepthwiseStep { input, output, window: layer.window, border, weights }))
     }
 
     fn dense_step(
@@ -389,13 +435,13 @@ impl<'a> Compiler<'a> {
         node: Node<'a>,
         layer: &Layer<'a>,
         epilogue: &Epilogue,
-        output: TensorId,
+        [input, output]: [TensorId; 2],
     ) -> Result<Step, Unsupported> {
         let per_group = layer.rows.len() / layer.groups;
         let panels = per_group.next_multiple_of(PANEL).saturating_mul(layer.groups);
         self.charge_weights(node, panels.saturating_mul(layer.row_bytes(self.kernels.dot) + 8))?;
-        let (input, window) = (layer.input.tensor, layer.window);
-        let (channels, border) = (self.size(layer.input).channels, layer.input.quant.zero_point as u8);
+        let window = layer.window;
+        let (channels, border) = (self.size(node, layer.input)?.channels, layer.input.quant.zero_point as u8);
         // Scales that large are in no real model, and not every dot-product kernel clamps before it rounds.
         let dot = self.kernels.dot.filter(|_| !epilogue.is_wide);
         if let Some(groups) = dot.and_then(|dot| layer.dot_weights(dot.packing, epilogue)) {
@@ -404,5 +450,36 @@ impl<'a> Compiler<'a> {
         }
         let groups = layer.groups_with(epilogue).map(|(rows, epilogue)| Packed::new(rows, epilogue)).collect();
         Ok(Step::Convolution(Convolution { input, output, window, channels, border, groups }))
+    }
+
+    /// A fully connected layer at the end of a graph whose output is not quantised.
+    pub(super) fn emit_real_layer(
+        &mut self,
+        node: Node<'a>,
+        pending: &Pending<'a>,
+        layer: &Layer<'a>,
+        slot: SlotId,
+    ) -> Result<(), Unsupported> {
+        let input = self.ordered(node, layer.input)?;
+        let zero_point = layer.input.quant.zero_point;
+        let bias = layer.bias_steps().map_err(|why| node.refuse(why))?.into_iter().zip(layer.rows.iter());
+        let bias = bias.map(|(bias, row)| {
+            let sum = row.iter().fold(0i32, |sum, &weight| sum.wrapping_add(i32::from(weight)));
+            bias.wrapping_sub(zero_point.wrapping_mul(sum))
+        });
+        let scales = layer.scales.iter().map(|scale| scale * layer.input.quant.scale);
+        let constants: Vec<(i32, f32)> = bias.zip(scales).collect();
+        let weights: Vec<i16> = layer.rows.iter().flatten().copied().collect();
+        self.charge_weights(node, weights.len().saturating_mul(2))?;
+        self.parts.macs = self.parts.macs.saturating_add(weights.len() as u64);
+        let range = (pending.low, pending.high);
+        self.push(node, Step::RealLayer(RealLayer { input, slot, weights, constants, range }))
+    }
+}
+
+impl Layer<'_> {
+    /// Its outputs, where it is a fully connected layer.
+    pub fn row_length(&self) -> Option<usize> {
+        self.is_row.then_some(self.rows.len())
     }
 }

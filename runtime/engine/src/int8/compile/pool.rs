@@ -21,6 +21,14 @@ pub(super) struct Average {
     border_counts: bool,
 }
 
+/// A mean over the whole image whose output is not quantised yet.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Global {
+    input: Operand,
+    /// Whether the output has a height and a width, of 1.
+    is_image: bool,
+}
+
 impl<'a> Compiler<'a> {
     /// The window that a node's attributes describe.
     pub(super) fn window(&self, node: Node<'a>, size: Size, kernel: [usize; 2]) -> Result<Window, Unsupported> {
@@ -75,7 +83,7 @@ impl<'a> Compiler<'a> {
     }
 
     fn pool_window(&self, node: Node<'a>, operand: Operand) -> Result<Window, Unsupported> {
-        let size = self.size(operand);
+        let size = self.size(node, operand)?;
         if node.ints("kernel_shape").is_none() || size.is_row {
             return Err(node.refuse("it has no kernel_shape or its input is no image"));
         }
@@ -87,10 +95,11 @@ impl<'a> Compiler<'a> {
         let (operand, kind) = self.tensor(node, 0)?;
         let window = self.pool_window(node, operand)?;
         let [rows, columns] = window.output;
-        let channels = self.size(operand).channels;
-        let output = self.new_tensor(node, Size { rows, columns, channels, is_row: false })?;
-        self.push(node, Step::MaxPool(MaxPool { input: operand.tensor, output, window, channels }))?;
-        Ok(kind(Operand { tensor: output, quant: operand.quant }))
+        let size = Size { rows, columns, ..self.size(node, operand)? };
+        let input = self.ordered(node, operand)?;
+        let (output, result) = self.new_tensor(node, &size.shape(), operand.quant)?;
+        self.push(node, Step::MaxPool(MaxPool { input, output, window, channels: size.channels }))?;
+        Ok(kind(result))
     }
 
     pub(super) fn average_pool(&mut self, node: Node<'a>) -> Result<Value<'a>, Unsupported> {
@@ -120,38 +129,41 @@ impl<'a> Compiler<'a> {
         quant: Quant,
     ) -> Result<Operand, Unsupported> {
         let [rows, columns] = average.window.output;
-        let channels = self.size(average.input).channels;
-        let output = self.new_tensor(node, Size { rows, columns, channels, is_row: false })?;
+        let size = Size { rows, columns, ..self.size(node, average.input)? };
+        let input = self.ordered(node, average.input)?;
+        let (output, result) = self.new_tensor(node, &size.shape(), quant)?;
         let step = AveragePool {
-            input: average.input.tensor,
+            input,
             output,
             window: average.window,
-            channels,
+            channels: size.channels,
             border_counts: average.border_counts,
             quants: [average.input.quant, quant],
             bounds: pending.model_bounds(quant),
         };
         self.push(node, Step::AveragePool(step))?;
-        Ok(Operand { tensor: output, quant })
+        Ok(result)
     }
 
     pub(super) fn global_average(&mut self, node: Node<'a>) -> Result<Value<'a>, Unsupported> {
         let is_stored = node.op().starts_with("QLinear");
         let input = if is_stored { self.stored(node, 0, 1, 2)? } else { self.real(node, 0)? };
-        if self.size(input).is_row || node.int("channels_last", 0) != 0 {
+        if self.size(node, input)?.is_row || node.int("channels_last", 0) != 0 {
             return Err(node.refuse("its input is no image with channels first"));
         }
         if node.op() == "ReduceMean" {
             self.check_spatial_axes(node)?;
         }
+        let is_image = node.op() != "ReduceMean" || node.int("keepdims", 1) != 0;
+        let operation = Operation::GlobalAverage(Global { input, is_image });
         if is_stored {
             let quant = self.quant(node, 3, 4, input.quant.signed)?;
-            return self.emit_stored(node, Operation::GlobalAverage(input), quant);
+            return self.emit_stored(node, operation, quant);
         }
-        Ok(Operation::GlobalAverage(input).into())
+        Ok(operation.into())
     }
 
-    /// A ReduceMean is a global average where it keeps the axes and takes the last two.
+    /// A ReduceMean is a global average where it takes the last two axes.
     fn check_spatial_axes(&self, node: Node<'a>) -> Result<(), Unsupported> {
         let mut axes = match self.constant(node, 1)? {
             Some(constant) => constant.integers().map_err(|why| node.refuse(why))?,
@@ -159,26 +171,28 @@ impl<'a> Compiler<'a> {
         };
         axes.iter_mut().filter(|axis| **axis < 0).for_each(|axis| *axis += 4);
         axes.sort_unstable();
-        let fits = axes == [2, 3] && node.int("keepdims", 1) != 0;
-        if fits { Ok(()) } else { Err(node.refuse("it does not reduce height and width and keep them")) }
+        if axes == [2, 3] { Ok(()) } else { Err(node.refuse("it does not reduce height and width")) }
     }
 
     pub(super) fn emit_global_average(
         &mut self,
         node: Node<'a>,
         pending: &Pending<'a>,
-        operand: Operand,
+        global: Global,
         quant: Quant,
     ) -> Result<Operand, Unsupported> {
-        let size = self.size(operand);
+        let operand = global.input;
+        let size = self.size(node, operand)?;
         let pixels = size.pixels();
         let scale = operand.quant.scale / (quant.scale * pixels as f32);
         if pixels > MOST_PIXELS || !scale.is_finite() {
             return Err(node.refuse(format!("a mean over {size} with a scale of {scale}")));
         }
-        let output = self.new_tensor(node, Size { rows: 1, columns: 1, ..size })?;
+        let input = self.ordered(node, operand)?;
+        let mean = Size { rows: 1, columns: 1, is_row: !global.is_image, ..size };
+        let (output, result) = self.new_tensor(node, &mean.shape(), quant)?;
         let step = GlobalAverage {
-            input: operand.tensor,
+            input,
             output,
             channels: size.channels,
             bias: -operand.quant.zero_point * pixels as i32,
@@ -186,6 +200,6 @@ impl<'a> Compiler<'a> {
             bounds: pending.bounds(quant),
         };
         self.push(node, Step::GlobalAverage(step))?;
-        Ok(Operand { tensor: output, quant })
+        Ok(result)
     }
 }

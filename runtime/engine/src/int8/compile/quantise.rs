@@ -2,10 +2,9 @@
 
 use std::rc::Rc;
 
-use super::arithmetic::Function;
 use super::convolution::Weights;
 use super::{Compiler, Operand, Operation, Value};
-use crate::int8::graph::{Node, Unsupported, element};
+use crate::int8::graph::{Constant, Node, Unsupported, element};
 use crate::int8::quant::{Quant, SIGNED_OFFSET};
 
 impl<'a> Compiler<'a> {
@@ -53,7 +52,7 @@ impl<'a> Compiler<'a> {
         if quant.signed != operand.quant.signed {
             return Err(node.refuse(format!("input {data} and its zero point are of different types")));
         }
-        Ok(Operand { tensor: operand.tensor, quant })
+        Ok(Operand { view: operand.view, quant })
     }
 
     /// Makes the step of an operation of the QOperator form, which states its output's quantisation itself.
@@ -70,30 +69,77 @@ impl<'a> Compiler<'a> {
     }
 
     pub(super) fn quantize_linear(&mut self, node: Node<'a>) -> Result<Value<'a>, Unsupported> {
+        let value = self.value(node, 0)?;
+        if let Value::Constant(constant) = value {
+            return self.quantise_constant(node, &constant);
+        }
         let quant = self.quant(node, 1, 2, false)?;
-        match self.value(node, 0)? {
+        match value {
             Value::Picture => self.quantise_picture(node, quant),
-            Value::Pending(pending) => Ok(Value::Stored(self.emit(node, &pending, quant)?)),
+            Value::Pending(pending) => match self.emit(node, &pending, quant) {
+                Ok(operand) => Ok(Value::Stored(operand)),
+                Err(reason) => self.quantise_reals(node, quant, Some(reason)),
+            },
+            Value::Float => self.quantise_reals(node, quant, None),
             Value::Real(operand) if operand.quant == quant => Ok(Value::Stored(operand)),
-            Value::Real(operand) => self.emit_stored(node, Operation::Function(operand, Function::Same), quant),
+            Value::Real(operand) => self.emit_stored(node, Self::requantised(operand), quant),
             Value::Stored(_) => Err(node.refuse("its input is quantised already")),
-            Value::Constant(_) | Value::Weights(_) => Err(node.refuse("it quantises a constant")),
+            Value::Constant(_) | Value::Weights(_) => Err(node.refuse("it quantises what was quantised")),
         }
     }
 
+    /// Weights that are stored as real numbers, as PyTorch's fake quantisation exports them.
+    fn quantise_constant(&self, node: Node<'a>, reals: &Constant<'a>) -> Result<Value<'a>, Unsupported> {
+        let refuse = |why: String| node.refuse(why);
+        let scale = self.constant(node, 1)?.ok_or_else(|| node.refuse("its scale is missing"))?;
+        let (scales, sizes) = (scale.floats().map_err(refuse)?, reals.sizes());
+        let zero_point = self.constant(node, 2)?;
+        let kind = zero_point.as_ref().map_or(element::U8, Constant::element);
+        let zero_points = zero_point.map_or(Ok(vec![0]), |constant| constant.integers()).map_err(refuse)?;
+        let (low, high) = match kind {
+            element::U8 => (0.0, 255.0),
+            element::I8 => (-128.0, 127.0),
+            other => return Err(node.refuse(format!("zero points of type {other}; uint8 and int8 are known"))),
+        };
+        let axis = super::axis(node.int("axis", 1), sizes.len()).unwrap_or(0);
+        let (length, inner): (usize, usize) = if scales.len() == 1 {
+            (1, 1)
+        } else {
+            (sizes.get(axis).copied().unwrap_or(0), sizes.get(axis + 1..).unwrap_or(&[]).iter().product())
+        };
+        let good = |scale: &f32| scale.is_finite() && *scale > 0.0;
+        let counts = [scales.len(), zero_points.len()];
+        if length == 0
+            || scales.len() != length
+            || ![1, length].contains(&zero_points.len())
+            || !scales.iter().all(good)
+        {
+            return Err(
+                node.refuse(format!("{counts:?} scales and zero points for {length} channels, or no step widths"))
+            );
+        }
+        let reals = reals.floats().map_err(refuse)?;
+        let steps = reals.iter().enumerate().map(|(at, real)| {
+            let channel = at / inner.max(1) % length;
+            let scale = scales.get(channel).or(scales.first()).copied().unwrap_or(1.0);
+            let zero_point = zero_points.get(channel).or(zero_points.first()).copied().unwrap_or(0);
+            let step = (real / scale).round_ties_even() + zero_point as f32;
+            step.max(low).min(high) as i64
+        });
+        Ok(Value::Constant(Constant::derived(kind, &sizes, &steps.collect::<Vec<i64>>())))
+    }
+
     fn quantise_picture(&mut self, node: Node<'a>, quant: Quant) -> Result<Value<'a>, Unsupported> {
-        if self.picture_is_nhwc {
-            return Err(node.refuse("the picture comes with channels last; export the model with channels first"));
+        if self.picture.is_real() {
+            return self.quantise_reals(node, quant, None);
         }
-        if let Some(input) = self.input {
-            if input.quant == quant {
-                return Ok(Value::Stored(input));
-            }
-            return Err(node.refuse("the picture is quantised in two ways"));
+        if let Some(operand) = self.picture.stored() {
+            // The readers that differ were looked for before.
+            return Ok(Value::Stored(operand));
         }
-        let tensor = self.new_tensor(node, self.picture)?;
-        let operand = Operand { tensor, quant };
-        self.input = Some(operand);
+        let shape = self.picture.shape().to_vec();
+        let (tensor, operand) = self.new_tensor(node, &shape, quant)?;
+        self.picture.store(tensor, operand);
         Ok(Value::Stored(operand))
     }
 

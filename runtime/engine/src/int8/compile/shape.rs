@@ -1,177 +1,195 @@
-//! Concatenation, flattening and nearest-neighbour scaling.
+//! Operators that only name numbers in another order: each makes another view of the same bytes.
 
-use super::{Compiler, Operand, Operation, Pending, Value};
+use super::{Compiler, Operand, Value, axis};
 use crate::int8::graph::{Node, Unsupported};
-use crate::int8::plan::Size;
-use crate::int8::quant::Quant;
-use crate::int8::steps::{Flatten, Piece, Resize, Step};
+use crate::int8::view::{MOST_AXES, View, row_major_strides, shape_elements};
 
 impl<'a> Compiler<'a> {
-    pub(super) fn concat(&mut self, node: Node<'a>) -> Result<Value<'a>, Unsupported> {
-        let mut parts = Vec::new();
-        let mut is_stored = false;
-        for index in 0..node.inputs().len() {
-            let (operand, kind) = self.tensor(node, index)?;
-            is_stored |= matches!(kind(operand), Value::Stored(_));
-            parts.push(operand);
+    /// Reshape, Flatten, Squeeze and Unsqueeze.
+    pub(super) fn reshape(&mut self, node: Node<'a>) -> Result<Value<'a>, Unsupported> {
+        let (operand, kind) = self.tensor(node, 0)?;
+        let shape = self.shape(operand);
+        let wanted = match node.op() {
+            "Reshape" => self.reshaped(node, &shape)?,
+            "Flatten" => flattened(node, &shape)?,
+            _ => self.squeezed(node, &shape)?,
+        };
+        if shape_elements(&wanted).is_none() || shape_elements(&wanted) != shape_elements(&shape) {
+            return Err(node.refuse(format!("it makes {wanted:?} of {shape:?}")));
         }
-        let first = *parts.first().ok_or_else(|| node.refuse("it has no input"))?;
-        self.check_concat(node, first, &parts)?;
-        let alike = parts.iter().all(|part| part.quant == first.quant);
-        match (is_stored, alike) {
-            (true, true) => self.emit_stored(node, Operation::Concat(parts.into()), first.quant),
-            (true, false) => Err(node.refuse("it joins numbers of different scales")),
-            (false, _) => Ok(Operation::Concat(parts.into()).into()),
-        }
+        let view = match self.view(operand).reshape(&wanted) {
+            Some(view) => view,
+            None => {
+                self.row_major(node, operand)?.reshape(&wanted).ok_or_else(|| node.refuse("its shape is absurd"))?
+            }
+        };
+        Ok(kind(Operand { view: self.add_view(view), quant: operand.quant }))
     }
 
-    /// Inputs: scale and zero point of the output, then a triple for each part.
-    pub(super) fn qlinear_concat(&mut self, node: Node<'a>) -> Result<Value<'a>, Unsupported> {
-        let parts = (2..node.inputs().len()).step_by(3).map(|first| self.stored(node, first, first + 1, first + 2));
-        let parts: Vec<Operand> = parts.collect::<Result<_, _>>()?;
-        let first = *parts.first().ok_or_else(|| node.refuse("it has no input"))?;
-        self.check_concat(node, first, &parts)?;
-        let quant = self.quant(node, 0, 1, first.quant.signed)?;
-        self.emit_stored(node, Operation::Concat(parts.into()), quant)
+    /// A copy in the model's own order, which can be cut anywhere.
+    fn row_major(&mut self, node: Node<'a>, operand: Operand) -> Result<View, Unsupported> {
+        let view = self.view(operand);
+        let shape = view.shape();
+        let (tensor, _) = self.new_tensor(node, &shape, operand.quant)?;
+        let strides = row_major_strides(&shape);
+        self.push_copy(node, &view, (tensor, 0), &strides, None)?;
+        Ok(View::whole(tensor, &shape, &strides))
     }
 
-    fn check_concat(&self, node: Node<'a>, first: Operand, parts: &[Operand]) -> Result<(), Unsupported> {
-        let size = self.size(first);
-        let axis = node.int("axis", i64::MAX);
-        let rank = if size.is_row { 2 } else { 4 };
-        let same = |part: &Operand| Size { channels: size.channels, ..self.size(*part) } == size;
-        if (axis == 1 || axis == 1 - rank) && parts.iter().all(same) {
-            Ok(())
-        } else {
-            Err(node.refuse(format!("axis {axis}, or parts of different size; only channels are joined")))
+    fn reshaped(&self, node: Node<'a>, shape: &[usize]) -> Result<Vec<usize>, Unsupported> {
+        let constant = self.constant(node, 1)?.ok_or_else(|| node.refuse("its shape is missing"))?;
+        let numbers = constant.integers().map_err(|why| node.refuse(why))?;
+        let refuse = || node.refuse(format!("it makes {numbers:?} of {shape:?}"));
+        if numbers.len() > MOST_AXES || numbers.iter().filter(|&&size| size == -1).count() > 1 {
+            return Err(refuse());
         }
+        let copies_zero = node.int("allowzero", 0) == 0;
+        let size = |(at, &number): (usize, &i64)| match number {
+            0 if copies_zero => shape.get(at).copied(),
+            -1 => Some(1),
+            size => usize::try_from(size).ok(),
+        };
+        let mut wanted: Vec<usize> = numbers.iter().enumerate().map(size).collect::<Option<_>>().ok_or_else(refuse)?;
+        let (whole, known) = (shape_elements(shape), shape_elements(&wanted));
+        let rest = whole.zip(known).and_then(|(whole, known)| whole.checked_div(known)).ok_or_else(refuse)?;
+        for (size, _) in wanted.iter_mut().zip(&numbers).filter(|(_, number)| **number == -1) {
+            *size = rest;
+        }
+        Ok(wanted)
     }
 
-    pub(super) fn emit_concat(
+    fn squeezed(&self, node: Node<'a>, shape: &[usize]) -> Result<Vec<usize>, Unsupported> {
+        let adds = node.op() == "Unsqueeze";
+        let axes = match self.constant(node, 1)? {
+            Some(constant) => Some(constant.integers().map_err(|why| node.refuse(why))?),
+            None => node.ints("axes").map(<[i64]>::to_vec),
+        };
+        let Some(axes) = axes.filter(|axes| axes.len() <= MOST_AXES) else {
+            let rest = shape.iter().copied().filter(|&size| size != 1).collect();
+            return if adds { Err(node.refuse("its axes are missing")) } else { Ok(rest) };
+        };
+        let rank = if adds { shape.len() + axes.len() } else { shape.len() };
+        let chosen: Option<Vec<usize>> = axes.iter().map(|&each| axis(each, rank)).collect();
+        let mut chosen = chosen.ok_or_else(|| node.refuse(format!("axes {axes:?} of {shape:?}")))?;
+        chosen.sort_unstable();
+        chosen.dedup();
+        let fits = adds || chosen.iter().all(|&each| shape.get(each) == Some(&1));
+        if !fits || chosen.len() != axes.len() {
+            return Err(node.refuse(format!("axes {axes:?} of {shape:?}")));
+        }
+        let mut left = shape.iter().copied();
+        Ok((0..rank)
+            .filter_map(|each| match (adds, chosen.contains(&each)) {
+                (true, true) => Some(1),
+                (false, true) => left.next().and(None),
+                (_, false) => left.next(),
+            })
+            .collect())
+    }
+
+    pub(super) fn transpose(&mut self, node: Node<'a>) -> Result<Value<'a>, Unsupported> {
+        let (operand, kind) = self.tensor(node, 0)?;
+        let view = self.view(operand);
+        let order: Option<Vec<usize>> = match node.ints("perm") {
+            Some(order) => order.iter().map(|&each| usize::try_from(each).ok()).collect(),
+            None => Some((0..view.axes.len()).rev().collect()),
+        };
+        let turned = order.and_then(|order| view.transpose(&order));
+        let turned = turned.ok_or_else(|| node.refuse(format!("perm {:?}", node.ints("perm"))))?;
+        Ok(kind(Operand { view: self.add_view(turned), quant: operand.quant }))
+    }
+
+    pub(super) fn split(&mut self, node: Node<'a>) -> Result<Vec<Value<'a>>, Unsupported> {
+        let (operand, kind) = self.tensor(node, 0)?;
+        let shape = self.shape(operand);
+        let at = axis(node.int("axis", 0), shape.len()).ok_or_else(|| node.refuse("its axis"))?;
+        let length = shape.get(at).copied().unwrap_or(0);
+        let parts = node.outputs().len();
+        let stated = match self.constant(node, 1)? {
+            Some(constant) => Some(constant.integers().map_err(|why| node.refuse(why))?),
+            None => node.ints("split").map(<[i64]>::to_vec),
+        };
+        let lengths: Vec<usize> = match stated {
+            Some(stated) => super::sizes(&stated).unwrap_or_default(),
+            None => {
+                let each = length.div_ceil(parts.max(1));
+                (0..parts).map(|part| each.min(length.saturating_sub(part * each))).collect()
+            }
+        };
+        let sum = lengths.iter().try_fold(0usize, |sum, &part| sum.checked_add(part));
+        if sum != Some(length) || lengths.len() != parts || lengths.contains(&0) {
+            return Err(node.refuse(format!("{lengths:?} are no parts of {length}")));
+        }
+        let mut start = 0;
+        let mut values = Vec::with_capacity(parts);
+        for part in lengths {
+            values.push(kind(self.cut(node, operand, (at, start, part, 1))?));
+            start += part;
+        }
+        Ok(values)
+    }
+
+    /// Every `step`th of `count` indices of an axis from `start` on.
+    fn cut(
         &mut self,
         node: Node<'a>,
-        pending: &Pending<'a>,
-        parts: &[Operand],
-        quant: Quant,
+        operand: Operand,
+        (at, start, count, step): (usize, usize, usize, usize),
     ) -> Result<Operand, Unsupported> {
-        let sizes: Vec<Size> = parts.iter().map(|&part| self.size(part)).collect();
-        let output_channels = sizes.iter().try_fold(0usize, |sum, size| sum.checked_add(size.channels));
-        let output_channels = output_channels.ok_or_else(|| node.refuse("too many channels"))?;
-        let size = Size { channels: output_channels, ..sizes.first().copied().unwrap_or_default() };
-        let output = self.new_tensor(node, size)?;
-        let unclipped = pending.low == f32::NEG_INFINITY && pending.high == f32::INFINITY;
-        let mut first_channel = 0;
-        for (part, size) in parts.iter().zip(sizes) {
-            let same = part.quant == quant && unclipped;
-            let table = (!same).then(|| part.quant.table(quant, pending.bounds(quant), |x| x));
-            let channels = size.channels;
-            self.push(
-                node,
-                Step::Piece(Piece { input: part.tensor, output, channels, output_channels, first_channel, table }),
-            )?;
-            first_channel += channels;
-        }
-        Ok(Operand { tensor: output, quant })
-    }
-
-    /// Flatten, and the Reshape or Squeeze that do the same.
-    pub(super) fn flatten(&mut self, node: Node<'a>) -> Result<Value<'a>, Unsupported> {
-        let (operand, kind) = self.tensor(node, 0)?;
-        let size = self.size(operand);
-        let count = size.elements().unwrap_or(0);
-        self.check_flatten(node, size, count)?;
-        if size.is_row {
-            return Ok(kind(operand));
-        }
-        let output = self.new_tensor(node, Size { rows: 1, columns: 1, channels: count, is_row: true })?;
-        let step = Step::Flatten(Flatten { input: operand.tensor, output, channels: size.channels });
-        self.push(node, step)?;
-        Ok(kind(Operand { tensor: output, quant: operand.quant }))
-    }
-
-    fn check_flatten(&self, node: Node<'a>, size: Size, count: usize) -> Result<(), Unsupported> {
-        let refuse = |why: String| node.refuse(why);
-        let flat = match node.op() {
-            "Flatten" => matches!(node.int("axis", 1), 1 | -3),
-            "Reshape" => {
-                let shape = self.constant(node, 1)?.ok_or_else(|| node.refuse("its shape is missing"))?;
-                let shape = shape.integers().map_err(refuse)?;
-                let batch = matches!(shape.first(), Some(-1..=1));
-                let rest = i64::try_from(count)
-                    .is_ok_and(|count| matches!(shape.get(1), Some(&n) if n == count || n == -1))
-                    || (shape.get(1) == Some(&0) && size.pixels() == 1);
-                let inferred = shape.iter().filter(|&&axis| axis == -1).count() < 2;
-                batch && rest && inferred && shape.len() == 2
-            }
-            _ => {
-                let axes = match self.constant(node, 1)? {
-                    Some(constant) => constant.integers().map_err(refuse)?,
-                    None => node.ints("axes").unwrap_or(&[]).to_vec(),
-                };
-                size.pixels() == 1 && matches!(axes.as_slice(), [2, 3] | [-2, -1] | [3, 2] | [-1, -2])
+        let view = match self.view(operand).slice(at, start, count, step) {
+            Some(view) => view,
+            None => {
+                let whole = self.row_major(node, operand)?;
+                whole.slice(at, start, count, step).ok_or_else(|| node.refuse("its slice is absurd"))?
             }
         };
-        if flat { Ok(()) } else { Err(node.refuse(format!("it makes no row of an input of {size}"))) }
+        Ok(Operand { view: self.add_view(view), quant: operand.quant })
     }
 
-    pub(super) fn resize(&mut self, node: Node<'a>) -> Result<Value<'a>, Unsupported> {
-        let (operand, kind) = self.tensor(node, 0)?;
-        let size = self.size(operand);
-        let mode = node.word("mode", "nearest");
-        let place = node.word("coordinate_transformation_mode", "half_pixel");
-        let nearest = node.word("nearest_mode", "round_prefer_floor");
-        if mode != "nearest" || size.is_row {
-            return Err(node.refuse(format!("mode {mode}; only images by nearest neighbour are scaled")));
+    pub(super) fn slice(&mut self, node: Node<'a>) -> Result<Value<'a>, Unsupported> {
+        let (mut operand, kind) = self.tensor(node, 0)?;
+        let list = |index: usize, name: &str| -> Result<Option<Vec<i64>>, Unsupported> {
+            match self.constant(node, index)? {
+                Some(constant) => Ok(Some(constant.integers().map_err(|why| node.refuse(why))?)),
+                None => Ok(node.ints(name).map(<[i64]>::to_vec)),
+            }
+        };
+        let (starts, ends) = (list(1, "starts")?.unwrap_or_default(), list(2, "ends")?.unwrap_or_default());
+        let axes = list(3, "axes")?.unwrap_or_else(|| (0..).take(starts.len()).collect());
+        let steps = list(4, "steps")?.unwrap_or_else(|| vec![1; starts.len()]);
+        if starts.len() > MOST_AXES || [ends.len(), axes.len(), steps.len()] != [starts.len(); 3] {
+            return Err(node.refuse("its starts, ends, axes and steps do not belong together"));
         }
-        let factor = |axis: usize, length: usize| -> Result<(usize, f64), Unsupported> {
-            let refuse = || node.refuse("its scales or sizes are not constant, or are absurd");
-            let (output, scale) = if let Some(sizes) = self.constant(node, 3)? {
-                let sizes = sizes.integers().map_err(|why| node.refuse(why))?;
-                let output = sizes.get(axis).and_then(|&n| usize::try_from(n).ok()).ok_or_else(refuse)?;
-                (output, output as f64 / length as f64)
-            } else {
-                let scales = self.constant(node, 2)?.ok_or_else(refuse)?;
-                let scales = scales.floats().map_err(|why| node.refuse(why))?;
-                let scale = f64::from(scales.get(axis).copied().ok_or_else(refuse)?);
-                ((length as f64 * scale).floor() as usize, scale)
+        for (((start, end), each), step) in starts.into_iter().zip(ends).zip(axes).zip(steps) {
+            let shape = self.shape(operand);
+            let at = axis(each, shape.len()).ok_or_else(|| node.refuse(format!("axis {each}")))?;
+            let length = shape.get(at).and_then(|&size| i64::try_from(size).ok()).unwrap_or(0);
+            let place = |index: i64| if index < 0 { index.saturating_add(length) } else { index }.clamp(0, length);
+            let (start, end) = (place(start), place(end));
+            let counted = usize::try_from(end - start).ok().zip(usize::try_from(step).ok().filter(|&step| step > 0));
+            let Some((span @ 1.., step)) = counted else {
+                return Err(node.refuse(format!("it takes {start}..{end} in steps of {step}")));
             };
-            if (1..=1 << 14).contains(&output) && scale > 0.0 { Ok((output, scale)) } else { Err(refuse()) }
-        };
-        let map = |axis: usize, length: usize| -> Result<Vec<usize>, Unsupported> {
-            let (output, scale) = factor(axis, length)?;
-            let source = |index: usize| nearest_source(&place, &nearest, index as f64, scale, length);
-            let sources: Option<Vec<usize>> = (0..output).map(source).collect();
-            sources.ok_or_else(|| node.refuse(format!("{place} with {nearest}")))
-        };
-        let (rows, columns) = (map(2, size.rows)?, map(3, size.columns)?);
-        let output = Size { rows: rows.len(), columns: columns.len(), ..size };
-        let output = self.new_tensor(node, output)?;
-        let step = Resize {
-            input: operand.tensor,
-            output,
-            channels: size.channels,
-            input_columns: size.columns,
-            rows,
-            columns,
-        };
-        self.push(node, Step::Resize(step))?;
-        Ok(kind(Operand { tensor: output, quant: operand.quant }))
+            operand = self.cut(node, operand, (at, usize::try_from(start).unwrap_or(0), span.div_ceil(step), step))?;
+        }
+        Ok(kind(operand))
+    }
+
+    /// A Cast from f32 to f32 does nothing.
+    pub(super) fn cast(&mut self, node: Node<'a>) -> Result<Value<'a>, Unsupported> {
+        match self.value(node, 0)? {
+            value @ (Value::Real(_) | Value::Pending(_)) if node.int("to", 0) == i64::from(crate::onnx::FLOAT32) => {
+                Ok(value)
+            }
+            _ => Err(node.refuse("it changes the type")),
+        }
     }
 }
 
-/// The input index that ONNX's Resize takes for an output index; `None` for a mode that is not known here.
-fn nearest_source(place: &str, nearest: &str, index: f64, scale: f64, length: usize) -> Option<usize> {
-    let at = match place {
-        "half_pixel" | "pytorch_half_pixel" => (index + 0.5) / scale - 0.5,
-        "asymmetric" => index / scale,
-        _ => return None,
-    };
-    let at = match nearest {
-        "round_prefer_floor" => (at - 0.5).ceil(),
-        "round_prefer_ceil" => (at + 0.5).floor(),
-        "floor" => at.floor(),
-        "ceil" => at.ceil(),
-        _ => return None,
-    };
-    Some((at.max(0.0) as usize).min(length.saturating_sub(1)))
+fn flattened(node: Node<'_>, shape: &[usize]) -> Result<Vec<usize>, Unsupported> {
+    let stated = node.int("axis", 1);
+    let at = axis(stated, shape.len()).or((usize::try_from(stated) == Ok(shape.len())).then_some(shape.len()));
+    let at = at.ok_or_else(|| node.refuse(format!("axis {stated} of {shape:?}")))?;
+    let (outer, inner) = shape.split_at_checked(at).unwrap_or((shape, &[]));
+    Ok(vec![outer.iter().product(), inner.iter().product()])
 }

@@ -5,6 +5,7 @@ mod convolution;
 mod dot_convolution;
 mod elementwise;
 mod pool;
+mod real;
 mod rearrange;
 #[cfg(test)]
 mod tests;
@@ -15,11 +16,13 @@ pub use convolution::{Convolution, DepthwiseStep};
 pub use dot_convolution::DotConvolution;
 pub use elementwise::{AddStep, MultiplyStep, TableStep};
 pub use pool::{AveragePool, GlobalAverage, MaxPool};
-pub use rearrange::{Flatten, Piece, Resize};
+pub use real::{Island, Quantise, RealInput, RealLayer};
+pub use rearrange::{Copy, FillStep, Resize};
 
 use super::kernels::Kernels;
 use super::memory::{Memory, Scratch, TensorId};
 use crate::error::InferError;
+use crate::program::Program;
 
 /// One fused step.
 #[derive(Debug, Clone)]
@@ -42,20 +45,35 @@ pub enum Step {
     AveragePool(AveragePool),
     /// Mean of each channel.
     GlobalAverage(GlobalAverage),
-    /// One input of a concatenation along the channels.
-    Piece(Piece),
-    /// An image as one row, in the model's own order.
-    Flatten(Flatten),
+    /// Numbers brought into another order: one part of a concatenation, a channel shuffle.
+    Copy(Copy),
+    /// Numbers of the file.
+    Fill(FillStep),
     /// Nearest-neighbour scaling.
     Resize(Resize),
+    /// A part of the graph in real numbers.
+    Island(Island),
+    /// From real numbers back to steps.
+    Quantise(Quantise),
+    /// A fully connected layer whose outputs stay real numbers.
+    RealLayer(RealLayer),
 }
 
 impl Step {
-    /// The tensors that it reads; one twice where it has only one.
-    pub fn inputs(&self) -> [TensorId; 2] {
+    /// The tensors that it reads.
+    pub fn inputs(&self) -> Vec<TensorId> {
         match self {
-            Self::Add(step) => [step.a, step.b],
-            Self::Multiply(step) => [step.a, step.b],
+            Self::Add(step) => vec![step.a, step.b],
+            Self::Multiply(step) => vec![step.a, step.b],
+            Self::Island(step) => step.tensors().collect(),
+            _ => self.only_input().into_iter().collect(),
+        }
+    }
+
+    /// The tensor that it reads, where it is one.
+    fn only_input(&self) -> Option<TensorId> {
+        match self {
+            Self::Add(_) | Self::Multiply(_) | Self::Island(_) | Self::Quantise(_) | Self::Fill(_) => None,
             Self::Convolution(Convolution { input, .. })
             | Self::DotConvolution(DotConvolution { input, .. })
             | Self::Depthwise(DepthwiseStep { input, .. })
@@ -63,15 +81,16 @@ impl Step {
             | Self::MaxPool(MaxPool { input, .. })
             | Self::AveragePool(AveragePool { input, .. })
             | Self::GlobalAverage(GlobalAverage { input, .. })
-            | Self::Piece(Piece { input, .. })
-            | Self::Flatten(Flatten { input, .. })
-            | Self::Resize(Resize { input, .. }) => [*input, *input],
+            | Self::Copy(Copy { input, .. })
+            | Self::Resize(Resize { input, .. })
+            | Self::RealLayer(RealLayer { input, .. }) => Some(*input),
         }
     }
 
-    /// The tensor that it writes.
-    pub fn output(&self) -> TensorId {
+    /// The tensor that it writes; an island and a real layer write real numbers.
+    pub fn output(&self) -> Option<TensorId> {
         match self {
+            Self::Island(_) | Self::RealLayer(_) => None,
             Self::Convolution(Convolution { output, .. })
             | Self::DotConvolution(DotConvolution { output, .. })
             | Self::Depthwise(DepthwiseStep { output, .. })
@@ -81,9 +100,10 @@ impl Step {
             | Self::MaxPool(MaxPool { output, .. })
             | Self::AveragePool(AveragePool { output, .. })
             | Self::GlobalAverage(GlobalAverage { output, .. })
-            | Self::Piece(Piece { output, .. })
-            | Self::Flatten(Flatten { output, .. })
-            | Self::Resize(Resize { output, .. }) => *output,
+            | Self::Copy(Copy { output, .. })
+            | Self::Resize(Resize { output, .. })
+            | Self::Fill(FillStep { output, .. })
+            | Self::Quantise(Quantise { output, .. }) => Some(*output),
         }
     }
 
@@ -99,19 +119,46 @@ impl Step {
     }
 
     /// Runs the step.
-    pub fn run(&self, memory: &mut Memory, regions: &[Range<usize>], kernels: &Kernels) -> Result<(), InferError> {
-        let Memory { arena, rows, bytes, sums } = memory;
-        if let Self::Add(AddStep { a, b, output, .. }) | Self::Multiply(MultiplyStep { a, b, output, .. }) = self {
-            return with_two_inputs(arena, regions, (*a, *b, *output), |a, b, output| match self {
-                Self::Add(step) => step.run(a, b, output, kernels),
-                Self::Multiply(step) => step.run(a, b, output),
-                _ => {}
-            });
+    pub fn run(
+        &self,
+        memory: &mut Memory,
+        regions: &[Range<usize>],
+        programs: &[Program],
+        kernels: &Kernels,
+    ) -> Result<(), InferError> {
+        let Memory { arena, rows, bytes, sums, slots, states } = memory;
+        match self {
+            Self::Add(AddStep { a, b, output, .. }) | Self::Multiply(MultiplyStep { a, b, output, .. }) => {
+                return with_two_inputs(arena, regions, (*a, *b, *output), |a, b, output| match self {
+                    Self::Add(step) => step.run(a, b, output, kernels),
+                    Self::Multiply(step) => step.run(a, b, output),
+                    _ => {}
+                });
+            }
+            Self::Island(step) => {
+                let program = programs.get(step.program).zip(states.get_mut(step.program));
+                return step.run(arena, regions, slots, program.ok_or_else(inconsistent)?);
+            }
+            Self::Quantise(step) => {
+                let reals = slots.get(step.slot).ok_or_else(inconsistent)?;
+                let output = arena.get_mut(region(regions, step.output)?).ok_or_else(inconsistent)?;
+                step.run(reals, output);
+                return Ok(());
+            }
+            Self::Fill(step) => {
+                step.run(arena.get_mut(region(regions, step.output)?).ok_or_else(inconsistent)?);
+                return Ok(());
+            }
+            Self::RealLayer(step) => {
+                let input = arena.get(region(regions, step.input)?).ok_or_else(inconsistent)?;
+                step.run(input, slots.get_mut(step.slot).ok_or_else(inconsistent)?);
+                return Ok(());
+            }
+            _ => {}
         }
-        let [input, _] = self.inputs();
-        let [input, output] = arena
-            .get_disjoint_mut([region(regions, input)?, region(regions, self.output())?])
-            .map_err(|_| inconsistent())?;
+        let (Some(input), Some(output)) = (self.only_input(), self.output()) else { return Err(inconsistent()) };
+        let [input, output] =
+            arena.get_disjoint_mut([region(regions, input)?, region(regions, output)?]).map_err(|_| inconsistent())?;
         let input: &[u8] = input;
         match self {
             Self::Convolution(step) => step.run(input, output, rows, kernels),
@@ -121,10 +168,10 @@ impl Step {
             Self::MaxPool(step) => step.run(input, output),
             Self::AveragePool(step) => step.run(input, output),
             Self::GlobalAverage(step) => step.run(input, output, sums, kernels),
-            Self::Piece(step) => step.run(input, output),
-            Self::Flatten(step) => step.run(input, output),
+            Self::Copy(step) => step.run(input, output),
             Self::Resize(step) => step.run(input, output),
-            Self::Add(_) | Self::Multiply(_) => {}
+            Self::Add(_) | Self::Multiply(_) | Self::Island(_) => {}
+            Self::Quantise(_) | Self::Fill(_) | Self::RealLayer(_) => {}
         }
         Ok(())
     }
