@@ -6,7 +6,7 @@ BIN := target/release/tinysaver
 PAIR := models/imagenet-lite
 PHOTOS := $(PAIR)/build/photos
 
-.PHONY: help build models run test test-rust test-models lint picture bench-engines check-coverage deny
+.PHONY: help build models run test test-rust test-models lint picture bench-engines bench-start check-coverage deny
 
 help: ## show this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,6 +45,9 @@ picture: models ## draw docs/run.svg from a real run
 bench-engines: models ## time the int8 engine against its peers from PyPI, into docs/figures/engines.md (about 15 minutes)
 	cargo build --release --locked --workspace --example engine
 	$(PYTHON) runtime/engine/bench target/release/examples/engine $(BIN) target/bench-engines $(PAIR)/build docs/figures
+
+bench-start: models ## cold process to first answer and its memory, into docs/figures/start.md
+	$(PYTHON) runtime/engine/bench/start.py $(BIN) $(PAIR)/build/efficientnet_lite0_160.int8.onnx docs/figures
 
 deny: ## licences and sources of all dependencies (needs cargo-deny)
 	cargo deny check licenses bans sources

@@ -26,7 +26,7 @@ pub struct Stage {
 impl Stage {
     fn load(pair: &Pair, entry: &ModelEntry, classes: usize, kernel: KernelChoice) -> Result<Self> {
         let model = pair.load_model(entry)?;
-        let loaded = load_best(&model.path, &model.bytes, Some((entry.input, entry.input)), kernel)?;
+        let loaded = load_best(&model.path, model.bytes, Some((entry.input, entry.input)), kernel)?;
         let engine = loaded.engine;
         if engine.classes() != classes {
             bail!("{}: the model has {} classes, the labels name {classes}", model.path.display(), engine.classes());

@@ -26,11 +26,13 @@ pub struct Loaded {
 /// Every way in which neither can use the file; see [`LoadError`].
 pub fn load_best(
     path: &Path,
-    bytes: &[u8],
+    bytes: Vec<u8>,
     pixels: Option<(usize, usize)>,
     choice: KernelChoice,
 ) -> Result<Loaded, LoadError> {
-    let file = OnnxFile::parse(path, bytes)?;
+    let file = OnnxFile::parse(path, &bytes)?;
+    // The parser has copied what it needs; a board has no memory for a third copy of the weights.
+    drop(bytes);
     let in_tract = |not_int8_because: Option<String>| -> Result<Loaded, LoadError> {
         let engine = Box::new(TractEngine::from_file(&file, pixels)?);
         Ok(Loaded { engine, not_int8_because, fallbacks: Vec::new() })

@@ -107,8 +107,7 @@ fn damaged_files_do_no_harm() {
 #[test]
 fn the_best_backend_is_taken_and_said_why() {
     let path = data().join("mobile_qdq_u8.onnx");
-    let loaded =
-        tinysaver_engine::load_best(&path, &std::fs::read(&path).unwrap(), None, KernelChoice::Scalar).unwrap();
+    let loaded = tinysaver_engine::load_best(&path, std::fs::read(&path).unwrap(), None, KernelChoice::Scalar).unwrap();
     assert_eq!((loaded.engine.name(), loaded.not_int8_because), ("int8-scalar", None));
     let report = tinysaver_engine::inspect(&path, None).unwrap();
     assert!(report.operators.iter().all(|operator| operator.engine == Some("int8")));
@@ -136,7 +135,7 @@ fn nodes_without_an_int8_step_run_in_f32_and_are_named() {
         }
         assert!(plan.border_numbers > 0 && report.not_int8_because.is_none(), "{name}");
         let bytes = std::fs::read(&path).unwrap();
-        let loaded = tinysaver_engine::load_best(&path, &bytes, None, KernelChoice::Scalar).unwrap();
+        let loaded = tinysaver_engine::load_best(&path, bytes, None, KernelChoice::Scalar).unwrap();
         assert_eq!((loaded.engine.name(), loaded.fallbacks), ("int8-scalar", plan.fallbacks));
     }
 }

@@ -66,7 +66,7 @@ fn peak_mib() -> u64 {
 
 #[test]
 fn a_long_list_before_a_long_chain_is_kept_once() {
-    let small = load_best(Path::new("small"), &long_list_and_long_chain(3, 2), None, KernelChoice::Fastest);
+    let small = load_best(Path::new("small"), long_list_and_long_chain(3, 2), None, KernelChoice::Fastest);
     assert!(
         small.is_ok_and(|loaded| loaded.not_int8_because.is_none()),
         "the shape of the test is one that is compiled"
@@ -85,6 +85,6 @@ fn a_long_list_before_a_long_chain_is_kept_once() {
 #[test]
 fn a_longer_list_is_refused() {
     let bytes = long_list_and_long_chain(20_000, 2);
-    let error = load_best(Path::new("long"), &bytes, None, KernelChoice::Fastest).err();
+    let error = load_best(Path::new("long"), bytes, None, KernelChoice::Fastest).err();
     assert!(matches!(error, Some(LoadError::Graph { .. })), "{error:?}");
 }

@@ -18,7 +18,7 @@ fn model(name: &str) -> pb::ModelProto {
 
 fn logits(model: &pb::ModelProto) -> Vec<f32> {
     let bytes = model.encode_to_vec();
-    let mut engine = load_best(Path::new("a.onnx"), &bytes, None, KernelChoice::Scalar).unwrap().engine;
+    let mut engine = load_best(Path::new("a.onnx"), bytes, None, KernelChoice::Scalar).unwrap().engine;
     assert_eq!(engine.name(), "int8-scalar");
     let picture: Vec<u8> = (0..engine.input().len()).map(|index| (index * 7 % 256) as u8).collect();
     let mut logits = vec![0.0; engine.classes()];
@@ -63,7 +63,7 @@ fn refused(damage: impl FnOnce(&mut pb::GraphProto), words: &str) {
     let mut model = model("mobile_qdq_u8");
     damage(model.graph.as_mut().unwrap());
     let started = Instant::now();
-    let error = load_best(Path::new("a.onnx"), &model.encode_to_vec(), None, KernelChoice::Fastest).err();
+    let error = load_best(Path::new("a.onnx"), model.encode_to_vec(), None, KernelChoice::Fastest).err();
     let error = error.unwrap_or_else(|| panic!("{words}: it was taken")).to_string();
     assert!(error.contains(words) && error.starts_with("a.onnx: "), "{words}: {error}");
     assert!(started.elapsed() < Duration::from_secs(10), "{words}: {:?}", started.elapsed());
@@ -154,6 +154,6 @@ fn files_of_real_numbers_are_not_blamed_for_it() {
     let graph = model.graph.as_mut().unwrap();
     graph.node = vec![node("GlobalAveragePool", &["input"], "mean"), node("Flatten", &["mean"], "logits")];
     graph.initializer.clear();
-    let loaded = load_best(Path::new("a.onnx"), &model.encode_to_vec(), None, KernelChoice::Fastest).unwrap();
+    let loaded = load_best(Path::new("a.onnx"), model.encode_to_vec(), None, KernelChoice::Fastest).unwrap();
     assert_eq!((loaded.engine.name(), loaded.not_int8_because), ("tract-f32", None));
 }

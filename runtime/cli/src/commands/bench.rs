@@ -76,11 +76,11 @@ pub fn execute(args: &BenchArgs, out: &mut dyn Write) -> Result<(), Failure> {
     let settings = Settings::gather(&args.settings, &RunSettingsArgs::default()).map_err(Failure::config)?;
     let candidates = candidates(args, &settings).map_err(Failure::config)?;
     let mut timings = Vec::new();
-    for candidate in &candidates {
+    for candidate in candidates {
         let pixels = candidate.pixels.map(|side| (side, side));
-        let loaded = load_best(&candidate.path, &candidate.bytes, pixels, settings.kernel);
+        let loaded = load_best(&candidate.path, candidate.bytes, pixels, settings.kernel);
         let mut engine = loaded.map_err(Failure::config)?.engine;
-        timings.push(time(candidate.name.clone(), engine.as_mut(), args.count)?);
+        timings.push(time(candidate.name, engine.as_mut(), args.count)?);
     }
     let peak = peak(settings.kernel).map_err(Failure::config)?;
     for timing in timings.iter_mut().filter(|timing| timing.engine.starts_with("int8")) {

@@ -123,7 +123,7 @@ fn execute_run(args: &RunArgs, out: &mut dyn Write) -> Result<(), Failure> {
     let bytes =
         std::fs::read(path).map_err(|source| Failure::config(LoadError::Read { path: path.clone(), source }))?;
     let mut engine =
-        load_best(path, &bytes, Some((height, width)), args.kernel.choice()).map_err(Failure::config)?.engine;
+        load_best(path, bytes, Some((height, width)), args.kernel.choice()).map_err(Failure::config)?.engine;
     let mut logits = Vec::with_capacity(count * engine.classes());
     for picture in pixels.chunks_exact(3 * height * width) {
         logits.extend(infer(engine.as_mut(), picture)?);

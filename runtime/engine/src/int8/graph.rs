@@ -111,6 +111,17 @@ impl<'a> Constant<'a> {
         }
     }
 
+    /// Its bytes, and whether they are signed, where they are 8-bit numbers that are stored as such.
+    pub fn bytes(&self) -> Option<(&[u8], bool)> {
+        let tensor = self.tensor();
+        let is_signed = match tensor.data_type {
+            element::U8 => false,
+            element::I8 => true,
+            _ => return None,
+        };
+        (!tensor.raw_data.is_empty()).then_some((tensor.raw_data.as_slice(), is_signed))
+    }
+
     /// Whole numbers of any width.
     pub fn integers(&self) -> Result<Vec<i64>, String> {
         let raw = &self.tensor().raw_data;

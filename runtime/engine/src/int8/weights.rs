@@ -133,10 +133,12 @@ impl DotWeights {
         for (channel, row) in rows.iter().enumerate() {
             let first = channel / panel * panel * runs * run + channel % panel * group;
             for (index, weights) in row.chunks(length.max(1)).enumerate() {
-                for (at, &weight) in weights.iter().enumerate() {
-                    let place = index * run + at;
-                    let slot = panels.get_mut(first + place / group * panel * group + place % group)?;
-                    *slot = i8::try_from(weight).ok()?;
+                for (block, weights) in weights.chunks(group.max(1)).enumerate() {
+                    let start = first + (index * run + block * group) * panel;
+                    let slots = panels.get_mut(start..start + weights.len())?;
+                    for (slot, &weight) in slots.iter_mut().zip(weights) {
+                        *slot = i8::try_from(weight).ok()?;
+                    }
                 }
             }
         }

@@ -104,15 +104,35 @@ impl<'a> Weights<'a> {
     /// Numbers less their zero points as `rows`, one an output channel, whose axis is the first or, if not `leading`,
     /// the last of two.
     fn rows(&self, channels: usize, leading: bool) -> Result<Vec<Vec<i16>>, String> {
-        let numbers = self.numbers.integers()?;
-        let length = numbers.len() / channels.max(1);
         let zero_point =
             |channel: usize| self.zero_points.get(channel).or(self.zero_points.first()).copied().unwrap_or(0);
+        let far = |_| "a weight is too far from its zero point".to_owned();
+        // What all files have, without a copy that is eight times as large.
+        if let Some((bytes, is_signed)) = self.numbers.bytes() {
+            let length = bytes.len() / channels.max(1);
+            let widen = |byte: u8| if is_signed { i16::from(byte.cast_signed()) } else { i16::from(byte) };
+            let row = |channel: usize| {
+                let zero_point = i16::try_from(zero_point(channel)).map_err(far)?;
+                let shifted = |&byte: &u8| widen(byte).wrapping_sub(zero_point);
+                Ok(if leading {
+                    let row = bytes.get(channel * length..(channel + 1) * length);
+                    row.unwrap_or_default().iter().map(shifted).collect()
+                } else {
+                    bytes.iter().skip(channel).step_by(channels).map(shifted).collect()
+                })
+            };
+            let in_type = |zero_point: &i64| (-128..=255).contains(zero_point);
+            if self.zero_points.iter().all(in_type) {
+                return (0..channels).map(row).collect();
+            }
+        }
+        let numbers = self.numbers.integers()?;
+        let length = numbers.len() / channels.max(1);
         let row = |channel: usize| {
             let (start, step) = if leading { (channel * length, 1) } else { (channel, channels) };
             let numbers = numbers.iter().skip(start).step_by(step).take(length);
-            let shifted = numbers.map(|number| i16::try_from(number - zero_point(channel)));
-            shifted.collect::<Result<Vec<i16>, _>>().map_err(|_| "a weight is too far from its zero point".to_owned())
+            let shifted = numbers.map(|number| i16::try_from(number.saturating_sub(zero_point(channel))));
+            shifted.collect::<Result<Vec<i16>, _>>().map_err(far)
         };
         (0..channels).map(row).collect()
     }
@@ -305,7 +325,15 @@ impl<'a> Compiler<'a> {
         let channel_first = weights.rows(channels, true).map_err(|why| node.refuse(why))?;
         let taps = rows * columns;
         let channel_last = |row: Vec<i16>| -> Vec<i16> {
-            (0..taps).flat_map(|tap| row.iter().skip(tap).step_by(taps.max(1)).copied()).collect()
+            if taps == 1 || per_group == 1 {
+                return row;
+            }
+            let mut turned = vec![0; row.len()];
+            for (channel, taps) in row.chunks_exact(taps.max(1)).enumerate() {
+                let places = turned.iter_mut().skip(channel).step_by(per_group);
+                places.zip(taps).for_each(|(place, &weight)| *place = weight);
+            }
+            turned
         };
         let layer = Layer {
             input,

@@ -194,6 +194,15 @@ impl<'a> Compiler<'a> {
                 return Err(node.refuse(format!("'{name}' is made twice")));
             }
         }
+        // A pending layer holds its weights a second time; it is let go with its last reader. What tract may still need
+        // of it are its name and its maker.
+        for name in node.inputs() {
+            if self.graph.was_read(name)
+                && let Some(value @ Value::Pending(_)) = self.values.get_mut(name.as_str())
+            {
+                *value = Value::Float;
+            }
+        }
         Ok(())
     }
 

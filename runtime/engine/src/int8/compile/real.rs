@@ -58,6 +58,7 @@ pub struct Fallback {
 pub(super) struct Graph<'a> {
     makers: HashMap<&'a str, (usize, Node<'a>)>,
     reads: HashMap<&'a str, usize>,
+    unread: HashMap<&'a str, usize>,
     slots: HashMap<&'a str, SlotId>,
     shapes: Vec<Vec<usize>>,
 }
@@ -70,7 +71,16 @@ impl<'a> Graph<'a> {
             proto.input.iter().for_each(|name| *reads.entry(name.as_str()).or_insert(0) += 1);
         }
         graph.output.iter().for_each(|output| *reads.entry(output.name.as_str()).or_insert(0) += 1);
-        Self { makers, reads, slots: HashMap::new(), shapes: Vec::new() }
+        let unread = reads.clone();
+        Self { makers, reads, unread, slots: HashMap::new(), shapes: Vec::new() }
+    }
+
+    /// Counts one read of a name; whether it was the last.
+    pub fn was_read(&mut self, name: &str) -> bool {
+        self.unread.get_mut(name).is_some_and(|left| {
+            *left = left.saturating_sub(1);
+            *left == 0
+        })
     }
 
     /// Whether any node reads a name, or it is the graph's output.
