@@ -6,7 +6,7 @@ BIN := target/release/tinysaver
 PAIR := models/imagenet-lite
 PHOTOS := $(PAIR)/build/photos
 
-.PHONY: help build models run test test-rust test-models lint picture bench-engines bench-start check-coverage deny
+.PHONY: help build models run test test-rust test-models lint picture bench-engines bench-start bench-f32 check-coverage check-base deny
 
 help: ## show this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -48,6 +48,16 @@ bench-engines: models ## time the int8 engine against its peers from PyPI, into 
 
 bench-start: models ## cold process to first answer and its memory, into docs/figures/start.md
 	$(PYTHON) runtime/engine/bench/start.py $(BIN) $(PAIR)/build/efficientnet_lite0_160.int8.onnx docs/figures
+
+bench-f32: models ## tract's f32 with and without this engine's depthwise kernel, into docs/figures/f32.md
+	mkdir -p target/bench-f32
+	TINYSAVER_PLAIN_TRACT=1 cargo build --release --locked --workspace --example engine
+	cp target/release/examples/engine target/bench-f32/plain
+	cargo build --release --locked --workspace --example engine
+	$(PYTHON) runtime/engine/bench/f32.py target/release/examples/engine target/bench-f32/plain $(PAIR)/build docs/figures
+
+check-base: models ## the int8 base against the f32 base on the demo photos, into docs/figures/base.md
+	$(PYTHON) models/coverage/base.py $(BIN) docs/figures
 
 deny: ## licences and sources of all dependencies (needs cargo-deny)
 	cargo deny check licenses bans sources

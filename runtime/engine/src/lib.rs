@@ -4,6 +4,8 @@
 //! engine or an error that names the file; it never panics and never guesses.
 
 mod checks;
+#[cfg(target_arch = "x86_64")]
+mod depthwise_f32;
 mod error;
 mod inspect;
 mod int8;

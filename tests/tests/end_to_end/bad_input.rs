@@ -118,7 +118,7 @@ fn pair_with(folder: &TempDir, saver: Option<&Path>, labels: Option<&str>, edit:
     let original = root().join("models/imagenet-lite");
     let build = folder.path().join("build");
     fs::create_dir_all(&build).unwrap();
-    for name in ["efficientnet_lite0_160.int8.onnx", "efficientnet_lite2_260.f32.onnx", "labels.txt"] {
+    for name in ["efficientnet_lite0_160.int8.onnx", "efficientnet_lite2_260.int8.onnx", "labels.txt"] {
         let target = build.join(name);
         if !target.exists() {
             std::os::unix::fs::symlink(original.join("build").join(name), target).unwrap();
