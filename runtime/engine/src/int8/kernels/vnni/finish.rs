@@ -14,13 +14,17 @@ macro_rules! finish {
             zero_point: ops::$ops::Vector,
             least: ops::$ops::Vector,
             most: ops::$ops::Vector,
+            /// Whether all of u8 is allowed and 0 stands for 0, as after most Relus: narrowing alone saturates to that.
+            is_plain: bool,
         }
 
         impl $name {
             #[inline]
             #[target_feature(enable = $features)]
             pub fn new(bounds: Bounds) -> Self {
+                let is_plain = bounds == Bounds::full(0);
                 Self {
+                    is_plain,
                     zero_point: ops::$ops::fill_i16(bounds.zero_point as i16),
                     least: ops::$ops::fill_i8((bounds.low as i32 + bounds.zero_point) as i8),
                     most: ops::$ops::fill_i8((bounds.high as i32 + bounds.zero_point) as i8),
@@ -40,6 +44,9 @@ macro_rules! finish {
             #[target_feature(enable = $features)]
             pub fn narrow(&self, [a, b, c, d]: [ops::$ops::Vector; 4]) -> ops::$ops::Vector {
                 use ops::$ops::{add_i16, max_u8, min_u8, narrow_i16, narrow_i32};
+                if self.is_plain {
+                    return narrow_i16(narrow_i32(a, b), narrow_i32(c, d));
+                }
                 let first = add_i16(narrow_i32(a, b), self.zero_point);
                 let second = add_i16(narrow_i32(c, d), self.zero_point);
                 min_u8(max_u8(narrow_i16(first, second), self.least), self.most)
