@@ -37,7 +37,7 @@
 //! connected layers read the input itself, and windows a band of it that was copied with the border around it. Only
 //! grouped and horizontally dilated ones gather. Weights are i8. The *pair* form gathers rows of i16 and serves kernels
 //! without dot products, and weights which less their zero point do not fit i8. Depthwise convolutions read the image in
-//! place.
+//! place; where it has few channels, VNNI kernels read a bordered copy, several pixels at once.
 //!
 //! **Kernels** ([`kernels`]) are chosen once, by what the processor has. The scalar set is the definition; all others
 //! give the same bits, which property tests hold them to. They are the only unsafe code of the crate.
