@@ -139,17 +139,45 @@ impl Preprocessor {
     /// # Errors
     /// A picture whose size contradicts its pixels.
     pub fn tensor(&mut self, picture: &Picture) -> Result<&Tensor, PreprocessError> {
+        self.scale(picture)?;
+        self.fill();
+        Ok(&self.tensor)
+    }
+
+    /// Crops and scales as [`Self::tensor`] does, but leaves the pixels as they are: R G B, rows from the top. What
+    /// [`Self::tensor_of_pixels`] makes of them elsewhere is the same tensor.
+    ///
+    /// # Errors
+    /// A picture whose size contradicts its pixels.
+    pub fn pixels(&mut self, picture: &Picture) -> Result<Vec<u8>, PreprocessError> {
+        self.scale(picture)?;
+        Ok(self.scaled.pixels().iter().flat_map(|pixel| pixel.0).collect())
+    }
+
+    /// Fills the tensor with pixels that have been cropped and scaled already.
+    ///
+    /// # Errors
+    /// Another number of pixels than the tensor has.
+    pub fn tensor_of_pixels(&mut self, rgb: &[u8]) -> Result<&Tensor, PreprocessError> {
+        let (scaled, (pixels, rest)) = (self.scaled.pixels_mut(), rgb.as_chunks::<3>());
+        if scaled.len() != pixels.len() || !rest.is_empty() {
+            return Err(PreprocessError::Resize(format!("{} bytes of pixels, wanted {}", rgb.len(), 3 * scaled.len())));
+        }
+        for (place, pixel) in scaled.iter_mut().zip(pixels) {
+            place.0 = *pixel;
+        }
+        self.fill();
+        Ok(&self.tensor)
+    }
+
+    fn scale(&mut self, picture: &Picture) -> Result<(), PreprocessError> {
         let resize_error = |error: String| PreprocessError::Resize(error);
         // Typed: the untyped call compiles the resizer for every kind of pixel, which takes minutes.
         let source = TypedImageRef::<U8x3>::from_buffer(picture.width, picture.height, &picture.rgb)
             .map_err(|error| resize_error(error.to_string()))?;
         let (left, top, side) = centre_square(picture.width, picture.height, self.crop_fraction);
         let options = self.options.crop(left, top, side, side);
-        self.resizer
-            .resize_typed(&source, &mut self.scaled, &options)
-            .map_err(|error| resize_error(error.to_string()))?;
-        self.fill();
-        Ok(&self.tensor)
+        self.resizer.resize_typed(&source, &mut self.scaled, &options).map_err(|error| resize_error(error.to_string()))
     }
 
     fn fill(&mut self) {
@@ -308,6 +336,18 @@ mod tests {
             let sum = values.iter().fold(0u64, |sum, &value| (sum * 31 + value as u64) % 1_000_000_007);
             assert_eq!(sum, expected, "{filter:?}");
         }
+    }
+
+    #[test]
+    fn pixels_that_travelled_give_the_same_tensor() {
+        let rgb: Vec<u8> = (0..40u32 * 30 * 3).map(|i| (i * 37 % 251) as u8).collect();
+        let picture = Picture { width: 40, height: 30, rgb };
+        let rule = Preprocess { channels: ChannelOrder::Bgr, ..RULE };
+        let mut sender = Preprocessor::new(&rule, spec(8, 8, Layout::Nchw, Element::F32)).unwrap();
+        let mut receiver = Preprocessor::new(&rule, spec(8, 8, Layout::Nchw, Element::F32)).unwrap();
+        let pixels = sender.pixels(&picture).unwrap();
+        assert_eq!(receiver.tensor_of_pixels(&pixels).unwrap(), sender.tensor(&picture).unwrap());
+        assert!(receiver.tensor_of_pixels(&pixels[1..]).is_err());
     }
 
     #[test]

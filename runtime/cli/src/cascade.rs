@@ -25,21 +25,10 @@ pub struct Stage {
 
 impl Stage {
     fn load(pair: &Pair, entry: &ModelEntry, classes: usize, kernel: KernelChoice) -> Result<Self> {
-        let model = pair.load_model(entry)?;
-        let loaded = load_best(&model.path, model.bytes, Some((entry.input, entry.input)), kernel)?;
-        let engine = loaded.engine;
-        if engine.classes() != classes {
-            bail!("{}: the model has {} classes, the labels name {classes}", model.path.display(), engine.classes());
-        }
+        let (engine, short_hash) = load_engine(pair, entry, classes, kernel)?;
         let preprocessor = Preprocessor::new(&pair.preprocess(entry), engine.input())
             .with_context(|| format!("model '{}'", entry.id))?;
-        Ok(Self {
-            entry: entry.clone(),
-            logits: vec![0.0; engine.classes()],
-            engine,
-            short_hash: model.short_hash,
-            preprocessor,
-        })
+        Ok(Self { entry: entry.clone(), logits: vec![0.0; engine.classes()], engine, short_hash, preprocessor })
     }
 
     /// Fills the tensor and runs the model; adds what each took to `resize_us` and `infer_us`.
@@ -56,6 +45,24 @@ impl Stage {
         *infer_us = Some(micros_since(started));
         Ok(result?)
     }
+}
+
+/// Loads a model's file for the engine that suits it; gives the first digits of the file's hash as well.
+///
+/// # Errors
+/// The file is missing, damaged, or no classifier of that many classes.
+pub fn load_engine(
+    pair: &Pair,
+    entry: &ModelEntry,
+    classes: usize,
+    kernel: KernelChoice,
+) -> Result<(Box<dyn Engine>, String)> {
+    let model = pair.load_model(entry)?;
+    let engine = load_best(&model.path, model.bytes, Some((entry.input, entry.input)), kernel)?.engine;
+    if engine.classes() != classes {
+        bail!("{}: the model has {} classes, the labels name {classes}", model.path.display(), engine.classes());
+    }
+    Ok((engine, model.short_hash))
 }
 
 /// A pair at work.

@@ -9,6 +9,7 @@ mod frames;
 mod interrupt;
 mod pair;
 mod report_page;
+mod serving;
 mod summary_text;
 mod truth;
 

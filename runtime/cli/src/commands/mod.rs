@@ -3,8 +3,10 @@
 mod bench;
 mod check;
 mod model;
+mod pki;
 mod report;
 mod run;
+mod serve;
 mod version;
 
 use std::io::Write;
@@ -25,6 +27,11 @@ pub enum Command {
     Bench(bench::BenchArgs),
     /// What exit logs amount to: exit ratios, latency, operations saved, confidence, accuracy
     Report(report::ReportArgs),
+    /// Be the base on another machine: serve models of a pair over the Open Inference Protocol v2, REST and gRPC
+    Serve(serve::ServeArgs),
+    /// Certificates for `serve` and its boards, for those who have no authority of their own
+    #[command(subcommand)]
+    Pki(pki::PkiCommand),
     /// This program's version and what it runs on
     Version(version::VersionArgs),
 }
@@ -38,6 +45,8 @@ impl Command {
             Self::Model(command) => model::execute(command, out),
             Self::Bench(args) => bench::execute(args, out),
             Self::Report(args) => Ok(report::execute(args, out)?),
+            Self::Serve(args) => serve::execute(args, out),
+            Self::Pki(command) => pki::execute(command, out),
             Self::Version(args) => version::execute(args, out),
         }
     }

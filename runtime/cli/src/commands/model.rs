@@ -7,11 +7,12 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use npyz::WriterBuilder;
 use serde_json::json;
-use tinysaver_core::{Element, Layout};
+use tinysaver_board::Tensor;
 use tinysaver_engine::{Engine, Fallback, Input, Int8Report, LoadError, ModelReport, inspect, load_best};
 
 use crate::config::KernelArgs;
 use crate::failure::Failure;
+use crate::serving::arranged;
 
 /// What to do with a model file.
 #[derive(clap::Subcommand)]
@@ -141,19 +142,10 @@ fn execute_run(args: &RunArgs, out: &mut dyn Write) -> Result<(), Failure> {
 
 /// Runs one normalised picture in NCHW, rearranged to what the engine wants.
 fn infer(engine: &mut dyn Engine, picture: &[f32]) -> Result<Vec<f32>> {
-    let spec = engine.input();
-    let plane = spec.height * spec.width;
-    let ordered: Vec<f32> = match spec.layout {
-        Layout::Nchw => picture.to_vec(),
-        Layout::Nhwc => (0..plane).flat_map(|at| picture.iter().skip(at).step_by(plane.max(1)).copied()).collect(),
-    };
     let mut logits = vec![0.0; engine.classes()];
-    match spec.element {
-        Element::F32 => engine.infer(Input::F32(&ordered), &mut logits)?,
-        Element::U8 { scale, zero_point } => {
-            let steps: Vec<u8> = ordered.iter().map(|value| Element::quantise(*value, scale, zero_point)).collect();
-            engine.infer(Input::U8(&steps), &mut logits)?;
-        }
+    match &arranged(picture, &engine.input()) {
+        Tensor::F32(values) => engine.infer(Input::F32(values), &mut logits)?,
+        Tensor::U8(steps) => engine.infer(Input::U8(steps), &mut logits)?,
     }
     Ok(logits)
 }
