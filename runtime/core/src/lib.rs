@@ -8,6 +8,7 @@ mod change;
 mod confidence;
 mod gate;
 mod record;
+pub mod route;
 mod summary;
 mod tensor;
 

@@ -4,6 +4,7 @@
 //! something that turns tensors into tensors, a client is given tensors that are ready to send. Whatever the other side
 //! says or does, the result is an answer or an error, within a bounded time and a bounded amount of memory.
 
+pub mod client;
 pub mod pki;
 pub mod protocol;
 pub mod server;
