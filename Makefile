@@ -61,3 +61,10 @@ check-base: models ## the int8 base against the f32 base on the demo photos, int
 
 deny: ## licences and sources of all dependencies (needs cargo-deny)
 	cargo deny check licenses bans sources
+
+.PHONY: interop
+INTEROP := tests/interop
+
+interop: models ## serve against NVIDIA's client, the board's client against real servers (fetches 1 GB from PyPI)
+	$(INTEROP)/make-venvs.sh
+	$(INTEROP)/.venv-client/bin/python $(INTEROP)/check_server.py $(BIN) $(PHOTOS)

@@ -11,3 +11,5 @@ mod logs;
 mod main_job;
 #[path = "end_to_end/onnx.rs"]
 mod onnx;
+#[path = "end_to_end/serve.rs"]
+mod serve;

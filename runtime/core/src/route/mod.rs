@@ -7,6 +7,7 @@
 mod breaker;
 mod bucket;
 mod link;
+mod pending;
 
 use std::time::Duration;
 
@@ -15,6 +16,7 @@ use serde::{Deserialize, Serialize};
 pub use breaker::{Breaker, BreakerPolicy, BreakerState, Change};
 pub use bucket::TokenBucket;
 pub use link::LinkEstimate;
+pub use pending::{Action, Event, PendingFrame};
 
 /// Why the base was wanted and did not answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
