@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::HeaderValue;
-use tinysaver_core::route::{BreakerState, Degraded, Escalation, Route, Router};
+use tinysaver_core::route::{Degraded, Escalation, RemoteEnd, Route, Router};
 use tokio::sync::mpsc;
 
 use crate::tls::{TlsError, TlsFiles, client_config};
@@ -291,6 +291,18 @@ impl Client {
         self.shared.router().route(&Escalation { now: self.shared.now(), left, bytes })
     }
 
+    /// Takes a remote route back: nothing will be asked.
+    pub fn cancel(&self, endpoint: usize) {
+        let now = self.shared.now();
+        self.shared.router().remote_ended(endpoint, now, RemoteEnd::Cancelled, 0.0);
+    }
+
+    /// The clock of routes and deadlines.
+    #[must_use]
+    pub fn now(&self) -> Duration {
+        self.shared.now()
+    }
+
     /// Whether the base on this board would be in time.
     #[must_use]
     pub fn local_fits(&self, left: Duration) -> bool {
@@ -308,17 +320,6 @@ impl Client {
         lock(&self.shared.agreements).get(endpoint).cloned().flatten()
     }
 
-    /// What any server that may be asked now wants to be sent, the first one's.
-    #[must_use]
-    pub fn form(&self) -> Option<Form> {
-        let agreements = lock(&self.shared.agreements).clone();
-        let router = self.shared.router();
-        let closed = |index: &usize| router.state(*index) == Some(BreakerState::Closed);
-        let mut usable =
-            (0..self.endpoints).filter(closed).filter_map(|index| agreements.get(index).cloned().flatten());
-        usable.next().map(|agreement| agreement.form)
-    }
-
     /// Sends a frame to a server. The question's `answer` is called once, in any case.
     pub fn ask(&self, endpoint: usize, question: Question) {
         self.shared.counters.asked.fetch_add(1, Ordering::Relaxed);
@@ -327,8 +328,7 @@ impl Client {
             None => Some(question),
         };
         if let Some(question) = full {
-            let now = self.shared.now();
-            self.shared.router().remote_ended(endpoint, now, tinysaver_core::route::RemoteEnd::Cancelled, 0.0);
+            self.cancel(endpoint);
             let answer = Err(RemoteFailure::Busy("too many questions are waiting".into()));
             self.shared.counters.ended(&answer);
             (question.answer)(answer);
