@@ -90,7 +90,8 @@ pub fn execute(args: &ServeArgs, out: &mut dyn Write) -> Result<(), Failure> {
         let closed = options.token.is_some() || options.tls.as_ref().is_some_and(|tls| tls.authority.is_some());
         let server = Server::bind(args.listen, models, options).await.map_err(Failure::config)?;
         let address = server.address()?;
-        if !address.ip().is_loopback() && !(secure && closed) {
+        let guarded = address.ip().is_loopback() || (secure && closed);
+        if !guarded {
             log::warn!("{address} is open to everybody in reach: see --tls-cert with --client-ca or --token-file");
         }
         let scheme = if secure { "https" } else { "http" };
