@@ -47,6 +47,7 @@
 
 mod aligned;
 mod compile;
+#[cfg_attr(not(target_arch = "x86_64"), allow(dead_code, reason = "some forms are read by kernels for x86-64 only"))]
 mod depthwise_weights;
 mod graph;
 mod kernels;

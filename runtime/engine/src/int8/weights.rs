@@ -102,6 +102,8 @@ pub struct DotPacking {
     pub group: usize,
     /// Taken from every input byte before it is multiplied: 0 for unsigned by signed products, 128 for signed ones.
     pub offset: i32,
+    /// The smallest weight that the kernel takes.
+    pub least: i8,
 }
 
 /// Weights of a product of bytes: all fit i8 without their zero points.
@@ -125,7 +127,7 @@ impl DotWeights {
     /// Packs rows of weights, one an output channel, each of `runs` runs of equal length; `None` where one does not fit
     /// i8. The epilogue is one for unsigned inputs.
     pub fn new(rows: &[Vec<i16>], runs: usize, packing: DotPacking, mut epilogue: Epilogue) -> Option<Self> {
-        let DotPacking { panel, group, offset } = packing;
+        let DotPacking { panel, group, offset, least } = packing;
         let length = rows.iter().map(Vec::len).max().unwrap_or(0) / runs.max(1);
         let (run, channels) = (length.next_multiple_of(group.max(1)), rows.len());
         let padded = channels.next_multiple_of(panel.max(1));
@@ -137,7 +139,7 @@ impl DotWeights {
                     let start = first + (index * run + block * group) * panel;
                     let slots = panels.get_mut(start..start + weights.len())?;
                     for (slot, &weight) in slots.iter_mut().zip(weights) {
-                        *slot = i8::try_from(weight).ok()?;
+                        *slot = i8::try_from(weight).ok().filter(|&weight| weight >= least)?;
                     }
                 }
             }

@@ -6,8 +6,8 @@
 #![allow(unsafe_code)]
 
 use std::arch::x86_64::*;
-use std::ops::Range;
 
+use super::taps::{MOST_TAPS, for_pixels};
 use super::vnni::FinishHalf;
 use super::{Add, Depthwise, Gemm, Kernels, avx2_columns, scalar};
 use crate::int8::depthwise_weights::{Block, DepthwiseWeights};
@@ -16,9 +16,6 @@ use crate::int8::window::Window;
 
 /// Pixels of a register tile; with two vectors of channels it fills 12 of the 16 registers with sums.
 const TILE: usize = 6;
-
-/// Taps of the largest depthwise window done here.
-const MOST_TAPS: usize = 64;
 
 /// The set, if this processor has what it needs.
 pub fn kernels() -> Option<Kernels> {
@@ -245,34 +242,21 @@ unsafe fn depthwise_avx2(call: &Depthwise<'_>, output: *mut u8) {
     let channels = call.weights.channels;
     let epilogue = &call.weights.epilogue;
     let finish = FinishHalf::new(epilogue.bounds);
-    let [rows, columns] = call.window.output;
-    let [_, stride] = call.window.stride;
     let even = call.window.taps().next_multiple_of(2);
-    // One more, so that the odd last tap has a partner; its weight is 0.
-    let mut taps = [call.border.as_ptr(); MOST_TAPS + 1];
-    let inside = inside_columns(call.window);
-    for row in 0..rows {
-        let inner_row = (0..call.window.kernel[0]).all(|tap| call.window.row(row, tap).is_some());
-        for column in 0..columns {
-            if inner_row && column > inside.start && column < inside.end {
-                // All taps lie on the image, as those of the column before did.
-                taps.iter_mut().take(call.window.taps()).for_each(|tap| *tap = tap.wrapping_add(stride * channels));
+    for_pixels(call, |pixel, taps| {
+        // SAFETY: each pointer in `taps` is followed by `channels` bytes, and each block ends within them or, where
+        // there are fewer than 16 channels, is `narrow`; `even` is at most the length of `taps`.
+        unsafe {
+            // An odd last tap has a partner, whose weight is 0.
+            let taps = taps.get_unchecked(..even);
+            let output = output.add(pixel * channels);
+            if channels < 16 {
+                narrow(call, taps, finish, output);
             } else {
-                point_at_taps(call, row, column, &mut taps);
-            }
-            // SAFETY: each pointer in `taps` is followed by `channels` bytes, and each block ends within them or, where
-            // there are fewer than 16 channels, is `narrow`; `even` is at most the length of `taps`.
-            unsafe {
-                let taps = taps.get_unchecked(..even);
-                let output = output.add((row * columns + column) * channels);
-                if channels < 16 {
-                    narrow(call, taps, finish, output);
-                } else {
-                    whole(call, taps, finish, output);
-                }
+                whole(call, taps, finish, output);
             }
         }
-    }
+    });
 }
 
 /// One output pixel of at least 16 channels. Windows of 3 x 3 and 5 x 5 have their own loops, of known length.
@@ -321,35 +305,6 @@ unsafe fn narrow(call: &Depthwise<'_>, taps: &[*const u8], finish: FinishHalf, o
     unsafe {
         block_16(readable.get_unchecked(..taps.len()), block, finish, steps.as_mut_ptr());
         std::ptr::copy_nonoverlapping(steps.as_ptr(), output, channels);
-    }
-}
-
-/// The output columns whose taps all lie on the image.
-fn inside_columns(window: &Window) -> Range<usize> {
-    let ([_, columns], [_, taps]) = (window.output, window.kernel);
-    let is_inside = |column: &usize| {
-        window.column(*column, 0).is_some() && window.column(*column, taps.saturating_sub(1)).is_some()
-    };
-    let first = (0..columns).find(is_inside).unwrap_or(columns);
-    let count = (first..columns).take_while(is_inside).count();
-    first..first + count
-}
-
-/// Points `taps` at the input pixels under the window, or at the border.
-#[inline]
-fn point_at_taps(call: &Depthwise<'_>, row: usize, column: usize, taps: &mut [*const u8]) {
-    let [tap_rows, tap_columns] = call.window.kernel;
-    let [_, input_columns] = call.window.input;
-    let mut slots = taps.iter_mut();
-    for tap_row in 0..tap_rows {
-        let y = call.window.row(row, tap_row);
-        for (tap_column, slot) in (0..tap_columns).zip(slots.by_ref()) {
-            let place = y.zip(call.window.column(column, tap_column));
-            // An address only; it is read where `fits` holds.
-            *slot = place.map_or(call.border.as_ptr(), |(y, x)| {
-                call.input.as_ptr().wrapping_add((y * input_columns + x) * call.weights.channels)
-            });
-        }
     }
 }
 

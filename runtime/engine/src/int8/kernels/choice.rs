@@ -18,6 +18,12 @@ pub enum KernelChoice {
     AvxVnni,
     /// x86-64 with AVX-512 VNNI.
     Avx512Vnni,
+    /// aarch64 with NEON.
+    Neon,
+    /// aarch64 with dot products.
+    Dotprod,
+    /// aarch64 with matrix products of bytes.
+    I8mm,
 }
 
 /// A set that can be asked for.
@@ -41,12 +47,36 @@ const TABLE: &[Entry] = &[
         needs: "AVX-512 VNNI with BW and VL",
         find: x86::avx512vnni,
     },
+    Entry { name: "neon", choice: KernelChoice::Neon, needs: "NEON", find: arm::neon },
+    Entry { name: "dotprod", choice: KernelChoice::Dotprod, needs: "dot products (FEAT_DotProd)", find: arm::dotprod },
+    Entry { name: "i8mm", choice: KernelChoice::I8mm, needs: "matrix products of bytes (FEAT_I8MM)", find: arm::i8mm },
 ];
+
+#[cfg(target_arch = "aarch64")]
+use super::aarch64 as arm;
 
 #[cfg(target_arch = "x86_64")]
 mod x86 {
     pub use crate::int8::kernels::avx2::kernels as avx2;
     pub use crate::int8::kernels::vnni::{avx as avxvnni, avx512 as avx512vnni};
+}
+
+/// Other processors have none of these.
+#[cfg(not(target_arch = "aarch64"))]
+mod arm {
+    use crate::int8::kernels::Kernels;
+
+    pub fn neon() -> Option<Kernels> {
+        None
+    }
+
+    pub fn dotprod() -> Option<Kernels> {
+        None
+    }
+
+    pub fn i8mm() -> Option<Kernels> {
+        None
+    }
 }
 
 /// Other processors have none of these.

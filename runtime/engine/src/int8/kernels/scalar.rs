@@ -4,9 +4,11 @@ use super::{Add, Depthwise, DotGemm, DotKernels, Gemm, Kernels};
 use crate::int8::quant::Bounds;
 use crate::int8::weights::{DotPacking, PANEL};
 
+const PACKING: DotPacking = DotPacking { panel: PANEL, group: 4, offset: 0, least: i8::MIN };
+
 pub const KERNELS: Kernels = Kernels {
     name: "int8-scalar",
-    dot: Some(DotKernels { packing: DotPacking { panel: PANEL, group: 4, offset: 0 }, gemm: dot_gemm }),
+    dot: Some(DotKernels { packing: PACKING, gemm: dot_gemm }),
     widen,
     gemm,
     depthwise,
@@ -75,7 +77,7 @@ const MOST_SUMS: usize = 64;
 /// One pixel of one panel.
 fn dot_panel(call: &DotGemm<'_>, place: usize, (index, panel): (usize, &[i8]), steps: &mut [u8]) {
     let weights = call.weights;
-    let DotPacking { panel: width, group, offset } = weights.packing;
+    let DotPacking { panel: width, group, offset, .. } = weights.packing;
     for first in (0..steps.len()).step_by(MOST_SUMS) {
         let mut sums = [0i32; MOST_SUMS];
         let groups = panel.chunks_exact(width * group).enumerate();

@@ -37,7 +37,7 @@ fn layer() -> impl Strategy<Value = Layer> {
                 room.saturating_sub((kernel[axis] - 1) * dilation[axis] + 1) / stride[axis] + 1
             });
             let window = Window { input, output, kernel, stride, dilation, pad };
-            let filters = vec(vec(-128..=127i16, window.taps() * per_group), groups * outputs);
+            let filters = vec(vec(-127..=127i16, window.taps() * per_group), groups * outputs);
             let bytes = vec(any::<u8>(), input[0] * input[1] * groups * per_group);
             (filters, bytes).prop_map(move |(filters, input)| Layer {
                 window,
@@ -93,7 +93,7 @@ proptest! {
     fn both_forms_of_a_convolution_are_equal(layer in layer(), group in prop_oneof![Just(4usize), Just(8)]) {
         let scalar = KernelChoice::Scalar.find().unwrap();
         let expected = layer.run_in_pairs(&scalar);
-        let packing = DotPacking { panel: 16, group, offset: 0 };
+        let packing = DotPacking { panel: 16, group, offset: 0, least: i8::MIN };
         prop_assert_eq!(&layer.run_in_dots(packing, &scalar), &expected);
         let fastest = KernelChoice::Fastest.find().unwrap();
         prop_assert_eq!(&layer.run_in_pairs(&fastest), &expected);
@@ -165,7 +165,7 @@ fn an_absurd_window_takes_no_absurd_scratch() {
         dilation: [4096, 1],
         pad: [4096, 4096],
     };
-    let packing = DotPacking { panel: 16, group: 4, offset: 0 };
+    let packing = DotPacking { panel: 16, group: 4, offset: 0, least: i8::MIN };
     let epilogue = Epilogue::new(vec![0], vec![1.0], Bounds::full(0));
     let weights = DotWeights::new(&[vec![1; 2 * 16_000]], 2, packing, epilogue).unwrap();
     let step = DotConvolution::new((0, 1), window, 16_000, 0, vec![weights]);

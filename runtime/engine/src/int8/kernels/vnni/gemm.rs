@@ -18,7 +18,7 @@ const TILE: usize = 6;
 /// Bytes that one sum takes in at once.
 pub const GROUP: usize = 4;
 
-pub const PACKING: DotPacking = DotPacking { panel: LANES, group: GROUP, offset: 0 };
+pub const PACKING: DotPacking = DotPacking { panel: LANES, group: GROUP, offset: 0, least: i8::MIN };
 
 pub fn gemm(call: &DotGemm<'_>, output: &mut [u8]) {
     if call.weights.epilogue.is_wide {
