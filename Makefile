@@ -2,7 +2,9 @@
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
 PYTHON ?= python3
-BIN := target/release/tinysaver
+CARGO_TARGET_DIR ?= target
+BIN := $(CARGO_TARGET_DIR)/release/tinysaver
+ARM := aarch64-unknown-linux-gnu aarch64-unknown-linux-musl armv7-unknown-linux-gnueabihf
 PAIR := models/imagenet-lite
 PHOTOS := $(PAIR)/build/photos
 
@@ -37,6 +39,20 @@ check-coverage: models ## every supported architecture against onnxruntime (docs
 
 test-rust: models ## unit tests and end-to-end tests of the built binary
 	cargo test --release --locked --workspace
+
+.PHONY: cross test-arm mca
+cross: ## build the binary for ARM boards, into target/TRIPLE/dist (targets/README.md)
+	for triple in $(ARM); do \
+	  targets/cross.sh $$triple build --profile dist --locked --package tinysaver-cli && \
+	  targets/glibc-floor.sh $(CARGO_TARGET_DIR)/$$triple/dist/tinysaver 2.27 || exit 1; \
+	done
+
+test-arm: models ## the ARM build under qemu-user: same answers to the bit, kernels against their definition
+	$(PYTHON) targets/test.py --native $(BIN) --pictures $(PHOTOS)
+
+mca: ## static throughput of the kernels' inner loops on ARM cores (needs llvm-19); writes docs/figures/mca.md
+	targets/cross.sh aarch64-unknown-linux-gnu build --profile emulated --locked --workspace
+	$(PYTHON) targets/mca.py $(CARGO_TARGET_DIR)/aarch64-unknown-linux-gnu/emulated/tinysaver --write docs/figures
 
 picture: models ## draw docs/run.svg from a real run
 	set -o pipefail; { echo '$$ tinysaver run --source photos/labelled'; \
