@@ -106,11 +106,15 @@ impl Tile {
     unsafe fn run_vectors(&self, count: usize, pixels: &[*const u8; TILE], output: *mut u8) {
         // SAFETY: passed on from the caller.
         unsafe {
-            match self.channels.div_ceil(LANES) {
-                1 => self.run_pixels::<1>(count, pixels, output),
-                2 => self.run_pixels::<2>(count, pixels, output),
-                3 => self.run_pixels::<3>(count, pixels, output),
-                _ => self.run_pixels::<4>(count, pixels, output),
+            match self.channels.div_ceil(LANES / 2) {
+                1 => self.run_pixels::<1, true>(count, pixels, output),
+                2 => self.run_pixels::<1, false>(count, pixels, output),
+                3 => self.run_pixels::<2, true>(count, pixels, output),
+                4 => self.run_pixels::<2, false>(count, pixels, output),
+                5 => self.run_pixels::<3, true>(count, pixels, output),
+                6 => self.run_pixels::<3, false>(count, pixels, output),
+                7 => self.run_pixels::<4, true>(count, pixels, output),
+                _ => self.run_pixels::<4, false>(count, pixels, output),
             }
         }
     }
@@ -119,31 +123,43 @@ impl Tile {
     /// As [`Self::run`], for `count` pixels.
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-    unsafe fn run_pixels<const VECTORS: usize>(&self, count: usize, pixels: &[*const u8; TILE], output: *mut u8) {
+    unsafe fn run_pixels<const VECTORS: usize, const HALF: bool>(
+        &self,
+        count: usize,
+        pixels: &[*const u8; TILE],
+        output: *mut u8,
+    ) {
         // SAFETY: passed on from the caller.
         unsafe {
             match count {
-                1 => self.run::<1, VECTORS>(pixels, output),
-                2 => self.run::<2, VECTORS>(pixels, output),
-                3 => self.run::<3, VECTORS>(pixels, output),
-                4 => self.run::<4, VECTORS>(pixels, output),
-                5 => self.run::<5, VECTORS>(pixels, output),
-                _ => self.run::<6, VECTORS>(pixels, output),
+                1 => self.run::<1, VECTORS, HALF>(pixels, output),
+                2 => self.run::<2, VECTORS, HALF>(pixels, output),
+                3 => self.run::<3, VECTORS, HALF>(pixels, output),
+                4 => self.run::<4, VECTORS, HALF>(pixels, output),
+                5 => self.run::<5, VECTORS, HALF>(pixels, output),
+                _ => self.run::<6, VECTORS, HALF>(pixels, output),
             }
         }
     }
 
-    /// `PIXELS` pixels by `VECTORS` times 16 channels.
+    /// `PIXELS` pixels by `VECTORS` times 16 channels, of which the last vector has no more than eight if `HALF`.
     ///
     /// # Safety
     /// Each of the first `PIXELS` pointers is followed by `runs` runs of `groups` groups; `VECTORS` panels with biases
     /// and scales are there; `output` has room for `channels` bytes of each pixel.
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-    unsafe fn run<const PIXELS: usize, const VECTORS: usize>(&self, pixels: &[*const u8; TILE], output: *mut u8) {
+    unsafe fn run<const PIXELS: usize, const VECTORS: usize, const HALF: bool>(
+        &self,
+        pixels: &[*const u8; TILE],
+        output: *mut u8,
+    ) {
+        let whole = if HALF { VECTORS - 1 } else { VECTORS };
         // SAFETY: biases and scales are padded to whole panels; unaligned loads.
-        let bias: [__m512i; VECTORS] =
-            std::array::from_fn(|vector| unsafe { _mm512_loadu_si512(self.bias.add(LANES * vector).cast()) });
-        let mut sums = [bias; PIXELS];
+        let (bias, half_bias): ([__m512i; VECTORS], __m256i) = unsafe {
+            let bias = std::array::from_fn(|vector| _mm512_loadu_si512(self.bias.add(LANES * vector).cast()));
+            (bias, _mm256_loadu_si256(self.bias.add(LANES * (VECTORS - 1)).cast()))
+        };
+        let (mut sums, mut halves) = ([bias; PIXELS], [half_bias; PIXELS]);
         let mut panel = self.panel;
         for run in 0..self.runs {
             let mut at = run * self.run_pitch;
@@ -152,15 +168,24 @@ impl Tile {
                 unsafe {
                     let weights: [__m512i; VECTORS] =
                         std::array::from_fn(|vector| _mm512_loadu_si512(panel.add(vector * self.panel_bytes).cast()));
-                    for (pixel, sums) in pixels.iter().zip(&mut sums) {
+                    let half_weights = _mm256_loadu_si256(panel.add((VECTORS - 1) * self.panel_bytes).cast());
+                    for (pixel, (sums, half)) in pixels.iter().zip(sums.iter_mut().zip(&mut halves)) {
                         let inputs = _mm512_set1_epi32(pixel.add(at).cast::<i32>().read_unaligned());
-                        for (sum, weights) in sums.iter_mut().zip(weights) {
+                        for (sum, weights) in sums.iter_mut().zip(weights).take(whole) {
                             *sum = _mm512_dpbusd_epi32(*sum, inputs, weights);
+                        }
+                        if HALF {
+                            *half = _mm256_dpbusd_epi32(*half, _mm512_castsi512_si256(inputs), half_weights);
                         }
                     }
                     panel = panel.add(LANES * GROUP);
                 }
                 at += GROUP;
+            }
+        }
+        if HALF {
+            for (sums, half) in sums.iter_mut().zip(halves) {
+                sums.iter_mut().skip(whole).for_each(|sum| *sum = _mm512_zextsi256_si512(half));
             }
         }
         // SAFETY: as the caller says.
