@@ -160,14 +160,18 @@ impl Place {
             )
         };
         let mut sums = [bias; PIXELS];
+        let mut rows = [self.rows; PIXELS];
+        for (pixel, row) in rows.iter_mut().enumerate() {
+            *row = row.wrapping_add(pixel * self.depth);
+        }
         for pair in 0..self.depth / 2 {
             // SAFETY: a panel holds `depth / 2` groups of 16 pairs, a row `depth / 2` pairs; unaligned loads.
             unsafe {
                 let weights: [__m256i; VECTORS] = std::array::from_fn(|vector| {
                     _mm256_loadu_si256(self.panel.add(pair * 2 * PANEL + vector * 16).cast())
                 });
-                for (pixel, sums) in sums.iter_mut().enumerate() {
-                    let inputs = self.rows.add(pixel * self.depth + 2 * pair).cast::<i32>().read_unaligned();
+                for (row, sums) in rows.iter().zip(&mut sums) {
+                    let inputs = row.add(2 * pair).cast::<i32>().read_unaligned();
                     let inputs = _mm256_set1_epi32(inputs);
                     for (sum, weights) in sums.iter_mut().zip(weights) {
                         *sum = _mm256_add_epi32(*sum, _mm256_madd_epi16(inputs, weights));
