@@ -58,7 +58,7 @@ picture: models ## draw docs/run.svg from a real run
 	set -o pipefail; { echo '$$ tinysaver run --source photos/labelled'; \
 	  $(BIN) run --source $(PHOTOS)/labelled | sed '/^saver confidence/,$$d'; } | $(PYTHON) docs/picture.py > docs/run.svg
 
-bench-engines: models ## time the int8 engine against its peers from PyPI, into docs/figures/engines.md (about 15 minutes)
+bench-engines: models ## time the int8 engine against its peers from PyPI, into docs/figures/engines.md (three minutes once the peers are there)
 	cargo build --release --locked --workspace --example engine
 	$(PYTHON) runtime/engine/bench target/release/examples/engine $(BIN) target/bench-engines $(PAIR)/build docs/figures
 
