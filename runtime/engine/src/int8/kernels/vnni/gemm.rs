@@ -188,19 +188,7 @@ impl Tile {
                 sums.iter_mut().skip(whole).for_each(|sum| *sum = _mm512_zextsi256_si512(half));
             }
         }
-        // SAFETY: as the caller says.
-        unsafe { self.finish_tile(sums, output) }
-    }
-
-    /// # Safety
-    /// `VECTORS` scales are there; `output` has room for `channels` bytes of each pixel.
-    #[inline]
-    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-    unsafe fn finish_tile<const PIXELS: usize, const VECTORS: usize>(
-        &self,
-        sums: [[__m512i; VECTORS]; PIXELS],
-        output: *mut u8,
-    ) {
+        // Not a function of its own: where that is not inlined, all sums go through memory.
         // SAFETY: scales are padded to whole panels; unaligned loads.
         let scale: [__m512; VECTORS] =
             std::array::from_fn(|vector| unsafe { _mm512_loadu_ps(self.scale.add(LANES * vector)) });
@@ -213,15 +201,27 @@ impl Tile {
                     *steps = self.finish.scale(*sums, scale);
                 }
             }
-            let bytes = self.finish.narrow_in_order(steps);
             // SAFETY: the pixels of this chunk have `channels` bytes of room each.
             unsafe {
                 let output = output.add(index * together * self.output_stride);
-                match VECTORS {
-                    1 => self.store_four(bytes, pixels.len(), output),
-                    2 => self.store_two(bytes, pixels.len(), output),
-                    _ => self.store_one(bytes, output),
-                }
+                self.store::<VECTORS>(self.finish.narrow_in_order(steps), pixels.len(), output);
+            }
+        }
+    }
+
+    /// As many pixels of `VECTORS` vectors as fit four.
+    ///
+    /// # Safety
+    /// `channels` bytes of room for each pixel.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+    unsafe fn store<const VECTORS: usize>(&self, bytes: __m512i, pixels: usize, output: *mut u8) {
+        // SAFETY: passed on from the caller.
+        unsafe {
+            match VECTORS {
+                1 => self.store_four(bytes, pixels, output),
+                2 => self.store_two(bytes, pixels, output),
+                _ => self.store_one(bytes, output),
             }
         }
     }
