@@ -7,12 +7,26 @@ mod decode;
 mod files;
 mod frame;
 mod fused;
+mod live;
 mod pattern;
 mod preprocess;
+mod source;
+mod system;
+mod v4l2;
 
 pub use decode::{DecodeError, DecodeLimits, Picture, decode};
 pub use files::{PictureFiles, SourceError};
 pub use frame::{Colour, FrameError, FrameView, Matrix, PixelFormat, Plane, Range};
 pub use fused::{FramePreprocessor, FrameTensorError};
+pub use live::{Capture, CaptureState, CaptureStatus, LatestSlot, Opener, Taken};
 pub use pattern::{TestPattern, TestPatternError};
 pub use preprocess::{ChannelOrder, Filter, Preprocess, PreprocessError, Preprocessor, Tensor};
+pub use source::{
+    AddressError, Clock, Content, Dropped, Drops, Fault, FaultKind, FrameBuffer, HttpSource, JpegSplitter,
+    MAX_FRAME_BYTES, MjpegFile, MonotonicClock, MultipartReader, Next, Paced, Part, PatternSource, PictureSource,
+    RpicamSource, Source, SourceAddress, Split, StreamOptions, Y4mFile, Y4mHeader, Y4mReader, without_credentials,
+};
+pub use v4l2::{
+    CameraInfo, Choice, FormatOffer, RateRange, SizeOffer, SizeRange, V4l2Address, V4l2Opener, Wish, choose,
+    list_cameras,
+};

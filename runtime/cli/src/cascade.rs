@@ -3,12 +3,12 @@
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
-use tinysaver_board::{Picture, Preprocessor, Tensor};
+use tinysaver_board::{FramePreprocessor, Preprocessor, Tensor};
 use tinysaver_core::{Answer, DropReason, Exit, Gate, StageMicros, Temperature, top1};
 use tinysaver_engine::{Engine, Input, KernelChoice, load_best};
 
 use crate::config::Settings;
-use crate::frames::{Drop, micros_since};
+use crate::frames::{Drop, Image, micros_since};
 use crate::pair::{ModelEntry, Pair};
 
 /// A model with the tensor it wants and the logits it gave.
@@ -19,22 +19,28 @@ pub struct Stage {
     pub engine: Box<dyn Engine>,
     /// First 16 hexadecimal digits of the file's SHA-256.
     pub short_hash: String,
-    preprocessor: Preprocessor,
+    of_stills: Preprocessor,
+    of_frames: FramePreprocessor,
     logits: Vec<f32>,
 }
 
 impl Stage {
     fn load(pair: &Pair, entry: &ModelEntry, classes: usize, kernel: KernelChoice) -> Result<Self> {
         let (engine, short_hash) = load_engine(pair, entry, classes, kernel)?;
-        let preprocessor = Preprocessor::new(&pair.preprocess(entry), engine.input())
-            .with_context(|| format!("model '{}'", entry.id))?;
-        Ok(Self { entry: entry.clone(), logits: vec![0.0; engine.classes()], engine, short_hash, preprocessor })
+        let (rule, name) = (pair.preprocess(entry), || format!("model '{}'", entry.id));
+        let of_stills = Preprocessor::new(&rule, engine.input()).with_context(name)?;
+        let of_frames = FramePreprocessor::new(&rule, engine.input()).with_context(name)?;
+        let logits = vec![0.0; engine.classes()];
+        Ok(Self { entry: entry.clone(), engine, short_hash, of_stills, of_frames, logits })
     }
 
     /// Fills the tensor and runs the model; adds what each took to `resize_us` and `infer_us`.
-    fn infer(&mut self, picture: &Picture, resize_us: &mut Option<u64>, infer_us: &mut Option<u64>) -> Result<()> {
+    fn infer(&mut self, image: &Image, resize_us: &mut Option<u64>, infer_us: &mut Option<u64>) -> Result<()> {
         let started = Instant::now();
-        let tensor = self.preprocessor.tensor(picture)?;
+        let tensor = match image {
+            Image::Still(picture) => self.of_stills.tensor(picture)?,
+            Image::Frame(view) => self.of_frames.tensor(view)?,
+        };
         *resize_us = Some(resize_us.unwrap_or(0) + micros_since(started));
         let started = Instant::now();
         let input = match tensor {
@@ -95,20 +101,20 @@ impl Cascade {
         Ok(Self { saver, base, gate, labels })
     }
 
-    /// Classifies one picture.
-    pub fn answer(&mut self, picture: &Picture, stages: &mut StageMicros) -> Result<Answer, Drop> {
-        self.try_answer(picture, stages)
+    /// Classifies one picture or frame. The base's input is made only if the saver is not sure, from the same pixels.
+    pub fn answer(&mut self, image: &Image, stages: &mut StageMicros) -> Result<Answer, Drop> {
+        self.try_answer(image, stages)
             .map_err(|error| Drop { reason: DropReason::Engine, detail: format!("{error:#}") })
     }
 
-    fn try_answer(&mut self, picture: &Picture, stages: &mut StageMicros) -> Result<Answer> {
-        self.saver.infer(picture, &mut stages.resize, &mut stages.saver)?;
+    fn try_answer(&mut self, image: &Image, stages: &mut StageMicros) -> Result<Answer> {
+        self.saver.infer(image, &mut stages.resize, &mut stages.saver)?;
         let decision = self.gate.decide(&self.saver.logits)?;
         let (macs_saver, macs_base) = (self.saver.engine.macs(), self.base.engine.macs());
         let (exit, prediction, macs) = if decision.exits {
             (Exit::Saver, decision.saver, macs_saver)
         } else {
-            self.base.infer(picture, &mut stages.resize, &mut stages.base)?;
+            self.base.infer(image, &mut stages.resize, &mut stages.base)?;
             let base = top1(&self.base.logits, Temperature::ONE)?;
             (Exit::BaseLocal, base, macs_saver.saturating_add(macs_base))
         };

@@ -13,6 +13,7 @@ use tinysaver_core::{Temperature, Threshold};
 use tinysaver_engine::KernelChoice;
 
 use crate::exit_log::LogOptions;
+use crate::feed::Pace;
 
 /// The pair that `make run` builds.
 const DEFAULT_PAIR: &str = "models/imagenet-lite/pair.toml";
@@ -30,6 +31,8 @@ struct FileSettings {
     threshold: Option<Threshold>,
     temperature: Option<Temperature>,
     max_pixels: Option<u64>,
+    realtime: Option<bool>,
+    fps: Option<Rate>,
     #[serde(default)]
     log: LogSettings,
 }
@@ -72,6 +75,19 @@ impl KernelArgs {
     }
 }
 
+/// Frames per second.
+#[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
+#[serde(try_from = "f64")]
+pub struct Rate(f64);
+
+impl TryFrom<f64> for Rate {
+    type Error = String;
+
+    fn try_from(rate: f64) -> Result<Self, String> {
+        if (0.001..=1000.0).contains(&rate) { Ok(Self(rate)) } else { Err(format!("{rate} is not from 0.001 to 1000")) }
+    }
+}
+
 /// What environment and flags may set. Relative paths are taken from the current folder.
 #[derive(Debug, Default, Clone, clap::Args)]
 pub struct SettingsArgs {
@@ -103,9 +119,16 @@ pub struct SettingsArgs {
 /// What only `run` may set.
 #[derive(Debug, Default, Clone, clap::Args)]
 pub struct RunSettingsArgs {
-    /// Pictures: a folder, a file, a quoted pattern such as 'photos/*.jpg', or test://?frames=20&seed=7&size=640x480
+    /// A camera (/dev/video0, v4l2:///dev/video0?size=640x480&fps=30&format=auto, rpicam://0), a stream
+    /// (http://host/stream.mjpg), a .mjpeg or .y4m file, pictures (a folder, a file, 'photos/*.jpg') or test://?frames=20
     #[arg(long, value_name = "SOURCE", env = "TINYSAVER_SOURCE")]
     pub source: Option<String>,
+    /// Recorded frames at the speed at which they were taken; none is dropped
+    #[arg(long, env = "TINYSAVER_REALTIME")]
+    pub realtime: bool,
+    /// The speed for --realtime, in frames per second [default: the recording's]
+    #[arg(long, value_name = "FPS", env = "TINYSAVER_FPS", value_parser = parse_rate)]
+    pub fps: Option<Rate>,
     /// Right classes: a CSV file with the columns file,class [default: truth.csv beside the pictures, if any]
     #[arg(long, value_name = "FILE", env = "TINYSAVER_TRUTH")]
     pub truth: Option<PathBuf>,
@@ -121,6 +144,8 @@ pub struct Settings {
     pub pair: PathBuf,
     /// Where frames come from.
     pub source: Option<String>,
+    /// At what speed recorded frames come.
+    pub pace: Pace,
     /// A file of right classes.
     pub truth: Option<PathBuf>,
     /// A model id, if not the pair's default.
@@ -148,6 +173,10 @@ fn parse_kernel(text: &str) -> Result<KernelChoice, String> {
     text.parse()
 }
 
+fn parse_rate(text: &str) -> Result<Rate, String> {
+    text.parse::<f64>().map_err(|_| "not a number".to_owned()).and_then(Rate::try_from)
+}
+
 fn parse_temperature(text: &str) -> Result<Temperature, String> {
     let number: f64 = text.parse().map_err(|_| "not a number".to_owned())?;
     Temperature::try_from(number).map_err(|error| error.to_string())
@@ -170,6 +199,10 @@ impl Settings {
         Ok(Self {
             pair: if pair.is_dir() { pair.join("pair.toml") } else { pair },
             source: run.source.clone().or(file.source),
+            pace: Pace {
+                realtime: run.realtime || file.realtime.unwrap_or(false),
+                frames_per_second: run.fps.or(file.fps).map(|rate| rate.0),
+            },
             truth: run.truth.clone().or(file.truth),
             saver: args.saver.clone().or(file.saver),
             base: args.base.clone().or(file.base),
@@ -234,6 +267,7 @@ mod tests {
         check("[log]\nmax_bytes = 10", &["c.toml:2: `max_bytes = 10`", "at least 4096"]);
         check("[log]\nmax_bytes = -10", &["c.toml:2: `max_bytes = -10`"]);
         check("[lag]\nfolder = \"x\"", &["c.toml:1: `[lag]`", "unknown field `lag`"]);
+        check("fps = 0", &["c.toml:1: `fps = 0`", "0.001 to 1000"]);
         check("threshold 0.5", &["c.toml:1:"]);
     }
 

@@ -5,12 +5,14 @@ mod commands;
 mod config;
 mod exit_log;
 mod failure;
+mod feed;
 mod frames;
 mod interrupt;
 mod pair;
 mod report_page;
 mod serving;
 mod summary_text;
+mod table;
 mod truth;
 
 use std::io::Write;

@@ -2,6 +2,7 @@
 
 use std::io::{self, Write};
 
+use tinysaver_board::CaptureStatus;
 use tinysaver_core::{AccuracyReport, CONFIDENCE_BINS, ConfidenceReport, OperationsReport, Percentiles, SummaryReport};
 
 /// Characters of the longest bar of the confidence histogram.
@@ -28,6 +29,20 @@ pub fn write_summary(out: &mut dyn Write, report: &SummaryReport) -> io::Result<
         writeln!(out, "threshold: {thresholds}")?;
     }
     write_confidence(out, &report.confidence)
+}
+
+/// A live source's faults.
+///
+/// # Errors
+/// Those of `out`.
+pub fn write_capture(out: &mut dyn Write, status: &CaptureStatus) -> io::Result<()> {
+    let CaptureStatus { reopens, faults, last_fault, .. } = status;
+    if faults.is_empty() {
+        return writeln!(out, "\nsource: no faults");
+    }
+    let faults: Vec<String> = faults.iter().map(|(kind, times)| format!("{} {times}", kind.name())).collect();
+    writeln!(out, "\nsource: opened again {reopens} times; faults: {}", faults.join(", "))?;
+    writeln!(out, "last fault: {}", last_fault.as_deref().unwrap_or("-"))
 }
 
 fn reasons(report: &SummaryReport) -> String {

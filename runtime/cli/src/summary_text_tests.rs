@@ -30,7 +30,7 @@ fn base(sequence: u64) -> Record {
 
 fn dropped(sequence: u64) -> Record {
     let mut record = sample(sequence);
-    record.outcome = Outcome::Dropped { reason: DropReason::Damaged, detail: "ends early".into() };
+    record.outcome = Outcome::Dropped { reason: DropReason::Damaged, detail: "ends early".into(), frames: 1 };
     record.truth = None;
     record.stages_us = tinysaver_core::StageMicros { read: Some(95), ..Default::default() };
     record

@@ -15,7 +15,7 @@ mod tensor;
 pub use change::{GRID_COLUMNS, GRID_ROWS, LumaGrid};
 pub use confidence::{ConfidenceError, Prediction, Temperature, TemperatureError, top1};
 pub use gate::{Decision, Gate, Threshold, ThresholdError};
-pub use record::{Answer, DropReason, Exit, Outcome, RECORD_SCHEMA, Record, StageMicros};
+pub use record::{Answer, DropReason, Exit, OLDEST_RECORD_SCHEMA, Outcome, RECORD_SCHEMA, Record, StageMicros};
 pub use summary::{
     AccuracyReport, CONFIDENCE_BINS, ConfidenceReport, ExitReport, OperationsReport, Percentiles, Stage, Summary,
     SummaryReport,

@@ -1,4 +1,4 @@
-//! One frame's line in the exit log, schema 1. `docs/exit-log.md` explains each field to those who read logs with
+//! One frame's line in the exit log, schema 2. `docs/exit-log.md` explains each field to those who read logs with
 //! other tools; this file is the definition.
 
 use serde::{Deserialize, Serialize};
@@ -6,8 +6,12 @@ use serde::{Deserialize, Serialize};
 use crate::confidence::Temperature;
 use crate::gate::Threshold;
 
-/// The version written into every record. A reader skips, and counts, records of a version it does not know.
-pub const RECORD_SCHEMA: u32 = 1;
+/// The version written into every record. A reader skips, and counts, records of a version it does not know. Version 1
+/// had one record for every dropped frame; since version 2 a drop tells how many frames it stands for.
+pub const RECORD_SCHEMA: u32 = 2;
+
+/// The oldest version that is still read.
+pub const OLDEST_RECORD_SCHEMA: u32 = 1;
 
 /// Who gave the answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -56,9 +60,30 @@ pub enum DropReason {
     TooLarge,
     /// A model failed on this frame or gave logits that are not numbers.
     Engine,
+    /// A newer frame came before this one's turn: a camera is faster than the models.
+    Superseded,
+    /// The camera's own count has a gap: its driver had no buffer free, or the transfer failed.
+    LostByDriver,
+    /// The driver marked the buffer as not to be trusted.
+    Corrupt,
+    /// The run ended while the frame waited.
+    Stopped,
 }
 
 impl DropReason {
+    /// Every reason.
+    pub const ALL: [Self; 9] = [
+        Self::Unreadable,
+        Self::NotAnImage,
+        Self::Damaged,
+        Self::TooLarge,
+        Self::Engine,
+        Self::Superseded,
+        Self::LostByDriver,
+        Self::Corrupt,
+        Self::Stopped,
+    ];
+
     /// The name in logs, metrics and tables.
     #[must_use]
     pub fn name(self) -> &'static str {
@@ -68,6 +93,10 @@ impl DropReason {
             Self::Damaged => "damaged",
             Self::TooLarge => "too_large",
             Self::Engine => "engine",
+            Self::Superseded => "superseded",
+            Self::LostByDriver => "lost_by_driver",
+            Self::Corrupt => "corrupt",
+            Self::Stopped => "stopped",
         }
     }
 }
@@ -75,6 +104,9 @@ impl DropReason {
 /// Microseconds that each stage took; a stage that did not run is absent.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StageMicros {
+    /// From a camera's capture to the moment the frame was taken up: driver, transfer, slot.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wait: Option<u64>,
     /// From the disk or the camera into memory.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub read: Option<u64>,
@@ -129,7 +161,14 @@ pub enum Outcome {
         reason: DropReason,
         /// The error's own words.
         detail: String,
+        /// How many frames in a row this stands for; at least 1. The next record's sequence is larger by as much.
+        #[serde(default = "one_frame")]
+        frames: u64,
     },
+}
+
+fn one_frame() -> u64 {
+    1
 }
 
 /// One frame.
@@ -139,7 +178,7 @@ pub struct Record {
     pub schema: u32,
     /// Which run of the program: its start in UTC and its process id.
     pub run: String,
-    /// Frame number within the run, from 0, without gaps.
+    /// Frame number within the run, from 0, without gaps; of several dropped frames, the first one's.
     pub sequence: u64,
     /// When the answer was there: RFC 3339, UTC, microseconds.
     pub time_utc: String,
@@ -155,8 +194,11 @@ pub struct Record {
     pub truth: Option<usize>,
     /// Per-stage time.
     pub stages_us: StageMicros,
-    /// From the moment the frame was taken up to its answer.
+    /// From capture to answer: `frame_age_us` of a camera's frame, the work alone of a file's.
     pub latency_us: u64,
+    /// How old a live source's frame was when its answer was there, by the camera's own time stamp where there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub frame_age_us: Option<u64>,
     /// First 16 hexadecimal digits of the saver file's SHA-256.
     pub saver_model: String,
     /// The same of the base file.
@@ -170,6 +212,15 @@ impl Record {
         match &self.outcome {
             Outcome::Answered(answer) => Some(answer),
             Outcome::Dropped { .. } => None,
+        }
+    }
+
+    /// How many frames this record stands for.
+    #[must_use]
+    pub fn frames(&self) -> u64 {
+        match self.outcome {
+            Outcome::Answered(_) => 1,
+            Outcome::Dropped { frames, .. } => frames.max(1),
         }
     }
 
@@ -208,6 +259,7 @@ pub(crate) mod tests {
             }),
             truth: Some(291),
             stages_us: StageMicros {
+                wait: None,
                 read: Some(90),
                 decode: Some(800),
                 resize: Some(70),
@@ -215,6 +267,7 @@ pub(crate) mod tests {
                 base: None,
             },
             latency_us: 10_000,
+            frame_age_us: None,
             saver_model: "0123456789abcdef".into(),
             base_model: "fedcba9876543210".into(),
         }
@@ -226,7 +279,7 @@ pub(crate) mod tests {
         assert_eq!(
             line,
             concat!(
-                r#"{"schema":1,"run":"20261124T040000Z-77","sequence":3,"time_utc":"2026-11-24T04:00:01.000250Z","#,
+                r#"{"schema":2,"run":"20261124T040000Z-77","sequence":3,"time_utc":"2026-11-24T04:00:01.000250Z","#,
                 r#""monotonic_us":1000250,"source":"photos/lion.jpg","outcome":"answered","exit":"saver","class":291,"#,
                 r#""label":"lion","probability":0.75,"saver_class":291,"confidence":0.75,"threshold":0.7,"#,
                 r#""temperature":1.0,"macs":197,"macs_always_base":860,"truth":291,"#,
@@ -239,10 +292,27 @@ pub(crate) mod tests {
     #[test]
     fn a_dropped_line_reads_back() {
         let mut record = answered(Exit::Saver);
-        record.outcome = Outcome::Dropped { reason: DropReason::Damaged, detail: "ends early".into() };
+        record.outcome = Outcome::Dropped { reason: DropReason::Damaged, detail: "ends early".into(), frames: 3 };
         record.truth = None;
         let line = serde_json::to_string(&record).unwrap();
-        assert!(line.contains(r#""outcome":"dropped","reason":"damaged","detail":"ends early""#), "{line}");
+        assert!(line.contains(r#""outcome":"dropped","reason":"damaged","detail":"ends early","frames":3"#), "{line}");
+        assert_eq!(serde_json::from_str::<Record>(&line).unwrap(), record);
+    }
+
+    #[test]
+    fn a_drop_of_the_first_schema_is_one_frame() {
+        let mut record = answered(Exit::Saver);
+        record.outcome = Outcome::Dropped { reason: DropReason::Damaged, detail: "ends early".into(), frames: 1 };
+        let line = serde_json::to_string(&record).unwrap().replace(r#","frames":1"#, "");
+        assert_eq!(serde_json::from_str::<Record>(&line).unwrap().frames(), 1);
+    }
+
+    #[test]
+    fn a_live_frames_age_reads_back() {
+        let mut record = answered(Exit::Saver);
+        (record.frame_age_us, record.stages_us.wait) = (Some(41_000), Some(31_000));
+        let line = serde_json::to_string(&record).unwrap();
+        assert!(line.contains(r#""stages_us":{"wait":31000,"#) && line.contains(r#""frame_age_us":41000"#), "{line}");
         assert_eq!(serde_json::from_str::<Record>(&line).unwrap(), record);
     }
 

@@ -9,7 +9,8 @@ use tinysaver_core::StageMicros;
 use crate::cascade::{Cascade, Stage};
 use crate::config::{RunSettingsArgs, Settings, SettingsArgs};
 use crate::failure::Failure;
-use crate::frames::Frames;
+use crate::feed::Feed;
+use crate::frames::Image;
 use crate::pair::Pair;
 
 /// Arguments of `check`.
@@ -28,10 +29,11 @@ pub struct CheckArgs {
 pub fn execute(args: &CheckArgs, out: &mut dyn Write) -> Result<(), Failure> {
     let settings = Settings::gather(&args.settings, &args.run).map_err(Failure::config)?;
     let pair = Pair::read(&settings.pair).map_err(Failure::config)?;
-    let frames = settings.source.as_deref().map(Frames::open).transpose().map_err(Failure::config)?;
+    let open = |source: &str| Feed::open(source, settings.pace);
+    let feed = settings.source.as_deref().map(open).transpose().map_err(Failure::Config)?;
     let mut cascade = Cascade::load(&pair, &settings).map_err(Failure::config)?;
     let pattern = TestPattern { frames: 1, seed: 0, width: 320, height: 240 };
-    let answer = cascade.answer(&pattern.picture(0), &mut StageMicros::default());
+    let answer = cascade.answer(&Image::Still(pattern.picture(0)), &mut StageMicros::default());
     answer.map_err(|dropped| Failure::config(anyhow::anyhow!("a test picture got no answer: {}", dropped.detail)))?;
     let sources: Vec<&str> = pair.sources().iter().map(|source| source.id.as_str()).collect();
     if args.json {
@@ -41,7 +43,8 @@ pub fn execute(args: &CheckArgs, out: &mut dyn Write) -> Result<(), Failure> {
             "pair": pair.name(), "saver": stage(&cascade.saver), "base": stage(&cascade.base),
             "classes": cascade.labels.len(), "labels_source": pair.labels_source(), "sources": sources,
             "threshold": cascade.gate.threshold, "temperature": cascade.gate.temperature,
-            "calibrated": pair.policy().calibrated, "frames": frames.as_ref().map(Frames::count),
+            "calibrated": pair.policy().calibrated, "frames": feed.as_ref().and_then(Feed::count),
+            "source": feed.as_ref().and_then(Feed::status).map(|status| status.description),
         });
         writeln!(out, "{object}")?;
         return Ok(());
@@ -67,8 +70,12 @@ pub fn execute(args: &CheckArgs, out: &mut dyn Write) -> Result<(), Failure> {
         cascade.labels.len()
     )?;
     writeln!(out, "pool   {} models in the pair", pair.models().len())?;
-    if let (Some(source), Some(frames)) = (&settings.source, &frames) {
-        writeln!(out, "source {source}: {} frames", frames.count())?;
+    if let Some(feed) = &feed {
+        match (feed.status(), feed.count()) {
+            (Some(status), _) => writeln!(out, "source {}", status.description)?,
+            (None, Some(frames)) => writeln!(out, "source {}: {frames} frames", feed.address())?,
+            (None, None) => writeln!(out, "source {}", feed.address())?,
+        }
     }
     writeln!(out, "ok")?;
     Ok(())

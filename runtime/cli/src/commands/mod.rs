@@ -1,6 +1,7 @@
 //! One file a subcommand.
 
 mod bench;
+mod cameras;
 mod check;
 mod model;
 mod pki;
@@ -16,10 +17,12 @@ use crate::failure::Failure;
 /// What to do.
 #[derive(clap::Subcommand)]
 pub enum Command {
-    /// Classify pictures: the saver answers what it is sure of, the base the rest
+    /// Classify frames of a camera, a stream or pictures: the saver answers what it is sure of, the base the rest
     Run(run::RunArgs),
     /// Say whether settings, pair and models can be used, without classifying anything
     Check(check::CheckArgs),
+    /// Which cameras there are, what they offer, and what would be taken of that
+    Cameras(cameras::CamerasArgs),
     /// Look into model files, or run one on raw tensors
     #[command(subcommand)]
     Model(model::ModelCommand),
@@ -42,6 +45,7 @@ impl Command {
         match self {
             Self::Run(args) => run::execute(args, out),
             Self::Check(args) => check::execute(args, out),
+            Self::Cameras(args) => cameras::execute(args, out),
             Self::Model(command) => model::execute(command, out),
             Self::Bench(args) => bench::execute(args, out),
             Self::Report(args) => Ok(report::execute(args, out)?),

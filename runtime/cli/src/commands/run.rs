@@ -1,4 +1,5 @@
-//! `tinysaver run`: the main job. One frame after the other; the base is the slow local path.
+//! `tinysaver run`: the main job. A live source has a thread of its own; inference, log and table are in this one. The
+//! base is the slow local path.
 
 use std::io::{IsTerminal, Write};
 use std::path::Path;
@@ -8,16 +9,19 @@ use anyhow::Context;
 use indicatif::{ProgressBar, ProgressStyle};
 use jiff::Timestamp;
 use serde_json::json;
-use tinysaver_core::{Exit, Outcome, RECORD_SCHEMA, Record, StageMicros, Summary};
+use tinysaver_board::{CaptureStatus, Dropped, Fault, Next};
+use tinysaver_core::{DropReason, Outcome, RECORD_SCHEMA, Record, StageMicros, Summary};
 
 use crate::cascade::Cascade;
 use crate::config::{RunSettingsArgs, Settings, SettingsArgs};
 use crate::exit_log::LogWriter;
 use crate::failure::Failure;
-use crate::frames::{Frames, micros_since};
+use crate::feed::Feed;
+use crate::frames::{Drop, Image, micros_since};
 use crate::interrupt::Interrupt;
 use crate::pair::Pair;
-use crate::summary_text::{milliseconds, write_summary};
+use crate::summary_text::{write_capture, write_summary};
+use crate::table::{HEADER, row};
 use crate::truth::Truth;
 
 /// Arguments of `run`.
@@ -27,6 +31,9 @@ pub struct RunArgs {
     settings: SettingsArgs,
     #[command(flatten)]
     run: RunSettingsArgs,
+    /// Stop after so many frames; those that a camera made while nobody had time do not count
+    #[arg(long, value_name = "N")]
+    frames: Option<u64>,
     /// No line per frame; a progress bar where the terminal can show one
     #[arg(short, long)]
     quiet: bool,
@@ -38,161 +45,220 @@ pub struct RunArgs {
 /// One run of the program over one source.
 struct Run<'a> {
     settings: &'a Settings,
-    frames: Frames,
+    feed: Feed,
     cascade: Cascade,
     truth: Truth,
     name: String,
     started: Instant,
+    next_sequence: u64,
+}
+
+/// Where records go.
+struct Sinks<'a> {
+    args: &'a RunArgs,
+    log: Option<LogWriter>,
+    summary: Summary,
+    progress: ProgressBar,
+    out: &'a mut dyn Write,
 }
 
 /// Classifies every frame of the source.
 pub fn execute(args: &RunArgs, out: &mut dyn Write) -> Result<(), Failure> {
     let settings = Settings::gather(&args.settings, &args.run).map_err(Failure::config)?;
-    let run = Run::prepare(&settings).map_err(Failure::Config)?;
+    let mut run = Run::prepare(&settings).map_err(Failure::Config)?;
     let interrupt = Interrupt::listen().context("cannot listen for Ctrl-C")?;
-    let mut log = settings.log.clone().map(LogWriter::new);
-    let mut summary = Summary::new()?;
-    let result = run.classify(args, &interrupt, &mut log, &mut summary, out);
-    if let Some(log) = &mut log {
+    let progress = progress_bar(args.quiet && !args.json, run.feed.count());
+    let log = settings.log.clone().map(LogWriter::new);
+    let mut sinks = Sinks { args, log, summary: Summary::new()?, progress, out };
+    let result = run.classify(&interrupt, &mut sinks);
+    if let Some(log) = &mut sinks.log {
         log.finish();
     }
-    result?;
-    let report = summary.report();
-    if args.json {
-        writeln!(out, "{}", json!({ "summary": report }))?;
-    } else {
-        writeln!(out)?;
-        if interrupt.requested() {
-            writeln!(out, "interrupted after {} frames", report.frames_in)?;
-        }
-        write_summary(out, &report)?;
-        if let (Some(log), Some(options)) = (&log, &settings.log) {
-            writeln!(out, "exit log: {} records in {}, {} lost", log.written(), options.folder.display(), log.lost())?;
-        }
-    }
-    Ok(())
+    let fault = result?;
+    sinks.finish(&settings, interrupt.requested(), run.feed.status())?;
+    fault.map_or(Ok(()), |fault| Err(Failure::Run(fault.into())))
 }
 
 impl<'a> Run<'a> {
     fn prepare(settings: &'a Settings) -> anyhow::Result<Self> {
-        let source = settings.source.as_deref().context(
-            "no source: name pictures with --source, such as --source photos/ or --source test://?frames=20",
-        )?;
-        let frames = Frames::open(source)?;
+        let source = settings
+            .source
+            .as_deref()
+            .context("no source: name one with --source, such as --source photos/, /dev/video0 or test://?frames=20")?;
         let pair = Pair::read(&settings.pair)?;
         let cascade = Cascade::load(&pair, settings)?;
-        let truth = Truth::find(settings.truth.as_deref(), frames.paths(), cascade.labels.len())?;
+        // Last, so that a camera's first frame is not old before the models are there.
+        let feed = Feed::open(source, settings.pace)?;
+        let truth = Truth::find(settings.truth.as_deref(), feed.paths(), cascade.labels.len())?;
         let name = format!("{}-{}", Timestamp::now().strftime("%Y%m%dT%H%M%SZ"), std::process::id());
-        Ok(Self { settings, frames, cascade, truth, name, started: Instant::now() })
+        Ok(Self { settings, feed, cascade, truth, name, started: Instant::now(), next_sequence: 0 })
     }
 
-    fn classify(
-        mut self,
-        args: &RunArgs,
-        interrupt: &Interrupt,
-        log: &mut Option<LogWriter>,
-        summary: &mut Summary,
-        out: &mut dyn Write,
-    ) -> Result<(), Failure> {
-        let table = !args.quiet && !args.json;
-        let progress = progress_bar(args.quiet && !args.json, self.frames.count());
-        if table {
-            writeln!(out, "{HEADER}")?;
+    /// Until the source ends, the user has had enough, or a recorded source cannot be read on, which is returned.
+    fn classify(&mut self, interrupt: &Interrupt, sinks: &mut Sinks) -> Result<Option<Fault>, Failure> {
+        sinks.begin(self.feed.status())?;
+        let mut left = sinks.args.frames.unwrap_or(u64::MAX);
+        let mut fault = None;
+        while left > 0 && !interrupt.requested() {
+            let next = self.feed.next();
+            self.drops(sinks)?;
+            match next {
+                Ok(Next::Frame) => {
+                    let record = self.frame();
+                    self.emit(record, sinks)?;
+                }
+                Ok(Next::Dropped(reason, detail)) => {
+                    let record = self.unusable(reason, detail);
+                    self.emit(record, sinks)?;
+                }
+                Ok(Next::Idle) => {
+                    sinks.idle(self.started);
+                    continue;
+                }
+                Ok(Next::End) => break,
+                Err(failed) => {
+                    fault = Some(failed);
+                    break;
+                }
+            }
+            left -= 1;
         }
-        for index in 0..self.frames.count() {
-            if interrupt.requested() {
-                break;
-            }
-            let record = self.frame(index);
-            summary.add(&record);
-            if let Some(log) = log {
-                log.append(&record, self.started.elapsed());
-            }
-            // The record is on its way to the disk before anybody sees the answer: what is shown is logged.
-            if args.json {
-                writeln!(out, "{}", serde_json::to_string(&record)?)?;
-            } else if table {
-                writeln!(out, "{}", row(&record, &self.cascade.labels))?;
-            }
-            progress.inc(1);
+        self.feed.stop();
+        self.drops(sinks)?;
+        Ok(fault)
+    }
+
+    fn emit(&mut self, record: Record, sinks: &mut Sinks) -> Result<(), Failure> {
+        self.next_sequence = self.next_sequence.saturating_add(record.frames());
+        sinks.take(&record, &self.cascade.labels, self.started)
+    }
+
+    /// What the source dropped since the last frame goes before the next one.
+    fn drops(&mut self, sinks: &mut Sinks) -> Result<(), Failure> {
+        for Dropped { reason, frames, detail } in self.feed.take_drops() {
+            let outcome = Outcome::Dropped { reason, detail, frames };
+            let record = self.record(self.feed.address().to_owned(), outcome, StageMicros::default(), (None, 0));
+            self.emit(record, sinks)?;
         }
-        progress.finish_and_clear();
         Ok(())
     }
 
-    /// Takes one frame all the way; it always yields a record.
-    fn frame(&mut self, index: u64) -> Record {
-        let taken = Instant::now();
-        let mut stages = StageMicros::default();
-        let answer = self
-            .frames
-            .picture(index, self.settings.limits, &mut stages)
-            .and_then(|picture| self.cascade.answer(&picture, &mut stages));
-        let outcome = match answer {
-            Ok(answer) => Outcome::Answered(answer),
-            Err(dropped) => {
-                log::info!("{}: {}", self.frames.name(index), dropped.detail);
-                Outcome::Dropped { reason: dropped.reason, detail: dropped.detail }
+    /// Takes the frame in hand all the way; it always yields a record.
+    fn frame(&mut self) -> Record {
+        let mut stages = self.feed.stages();
+        let answer = Image::of(self.feed.frame(), self.settings.limits, &mut stages)
+            .and_then(|image| self.cascade.answer(&image, &mut stages));
+        match answer {
+            Ok(answer) => {
+                let times = self.feed.age_and_latency_us();
+                self.record(self.feed.frame().name.clone(), Outcome::Answered(answer), stages, times)
             }
-        };
-        let source = self.frames.name(index);
+            Err(Drop { reason, detail }) => self.dropped(reason, detail, stages),
+        }
+    }
+
+    /// A frame that the source itself could not give.
+    fn unusable(&self, reason: DropReason, detail: String) -> Record {
+        self.dropped(reason, detail, self.feed.stages())
+    }
+
+    fn dropped(&self, reason: DropReason, detail: String, stages: StageMicros) -> Record {
+        let name = self.feed.frame().name.clone();
+        log::info!("{name}: {detail}");
+        let outcome = Outcome::Dropped { reason, detail, frames: 1 };
+        self.record(name, outcome, stages, self.feed.age_and_latency_us())
+    }
+
+    fn record(&self, source: String, outcome: Outcome, stages_us: StageMicros, times: (Option<u64>, u64)) -> Record {
         Record {
             schema: RECORD_SCHEMA,
             run: self.name.clone(),
-            sequence: index,
+            sequence: self.next_sequence,
             time_utc: Timestamp::now().strftime("%Y-%m-%dT%H:%M:%S.%6fZ").to_string(),
             monotonic_us: micros_since(self.started),
             truth: self.truth.class(Path::new(&source)),
             source,
             outcome,
-            stages_us: stages,
-            latency_us: micros_since(taken),
+            stages_us,
+            latency_us: times.1,
+            frame_age_us: times.0,
             saver_model: self.cascade.saver.short_hash.clone(),
             base_model: self.cascade.base.short_hash.clone(),
         }
     }
 }
 
-const HEADER: &str = "photo                     exit        class                       sure      ms";
+impl Sinks<'_> {
+    fn shows_table(&self) -> bool {
+        !self.args.quiet && !self.args.json
+    }
 
-/// One line for people: who answered, what, how sure; where the base answered, what the saver would have said.
-fn row(record: &Record, labels: &[String]) -> String {
-    let photo = shorten(record.source.rsplit('/').next().unwrap_or_default(), 24);
-    let ms = milliseconds(record.latency_us);
-    match &record.outcome {
-        Outcome::Dropped { reason, detail } => format!("{photo:24}  {:10}  {}: {detail}", "dropped", reason.name()),
-        Outcome::Answered(answer) => {
-            let mark = match record.correct() {
-                Some(true) => " right",
-                Some(false) => " WRONG",
-                None => "",
-            };
-            let saver = labels.get(answer.saver_class).map_or("?", String::as_str);
-            let note = match answer.exit {
-                Exit::BaseLocal | Exit::BaseRemote => format!("  (saver: {saver} {:.2})", answer.confidence),
-                Exit::Reused | Exit::Saver | Exit::Fallback => String::new(),
-            };
-            let label = shorten(&answer.label, 24);
-            format!(
-                "{photo:24}  {:10}  {label:24}  {:6.2}  {ms:>6}{mark}{note}",
-                answer.exit.name(),
-                answer.probability
-            )
+    fn begin(&mut self, status: Option<CaptureStatus>) -> Result<(), Failure> {
+        if let Some(status) = status {
+            log::info!("{}", status.description);
+            if !self.args.json {
+                writeln!(self.out, "{}", status.description)?;
+            }
+        }
+        if self.shows_table() {
+            writeln!(self.out, "{HEADER}")?;
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, record: &Record, labels: &[String], started: Instant) -> Result<(), Failure> {
+        self.summary.add(record);
+        if let Some(log) = &mut self.log {
+            log.append(record, started.elapsed());
+        }
+        // The record is on its way to the disk before anybody sees the answer: what is shown is logged.
+        if self.args.json {
+            writeln!(self.out, "{}", serde_json::to_string(record)?)?;
+        } else if let Some(row) = self.shows_table().then(|| row(record, labels)).flatten() {
+            writeln!(self.out, "{row}")?;
+        }
+        self.progress.inc(record.frames());
+        Ok(())
+    }
+
+    fn idle(&mut self, started: Instant) {
+        if let Some(log) = &mut self.log {
+            log.sync_if_due(started.elapsed());
         }
     }
-}
 
-fn shorten(text: &str, longest: usize) -> String {
-    if text.chars().count() <= longest {
-        return text.to_owned();
+    fn finish(self, settings: &Settings, interrupted: bool, status: Option<CaptureStatus>) -> Result<(), Failure> {
+        let Self { args, log, summary, progress, out } = self;
+        progress.finish_and_clear();
+        let report = summary.report();
+        if args.json {
+            let mut object = json!({ "summary": report });
+            if let (Some(status), Some(fields)) = (status, object.as_object_mut()) {
+                fields.insert("capture".into(), serde_json::to_value(status)?);
+            }
+            writeln!(out, "{object}")?;
+            return Ok(());
+        }
+        writeln!(out)?;
+        if interrupted {
+            writeln!(out, "interrupted after {} frames", report.frames_in)?;
+        }
+        write_summary(out, &report)?;
+        if let Some(status) = status {
+            write_capture(out, &status)?;
+        }
+        if let (Some(log), Some(options)) = (&log, &settings.log) {
+            writeln!(out, "exit log: {} records in {}, {} lost", log.written(), options.folder.display(), log.lost())?;
+        }
+        Ok(())
     }
-    text.chars().take(longest.saturating_sub(1)).chain(['…']).collect()
 }
 
-fn progress_bar(wanted: bool, frames: u64) -> ProgressBar {
+fn progress_bar(wanted: bool, frames: Option<u64>) -> ProgressBar {
     if !wanted || !std::io::stderr().is_terminal() {
         return ProgressBar::hidden();
     }
+    let Some(frames) = frames else { return ProgressBar::no_length() };
     let style = ProgressStyle::with_template("{wide_bar} {pos}/{len} frames, {eta} left");
     let bar = ProgressBar::new(frames);
     match style {

@@ -89,6 +89,7 @@ pub(crate) mod tests {
             }),
             truth: Some(291),
             stages_us: StageMicros {
+                wait: None,
                 read: Some(90),
                 decode: Some(800),
                 resize: Some(70),
@@ -96,6 +97,7 @@ pub(crate) mod tests {
                 base: None,
             },
             latency_us: 10_000,
+            frame_age_us: None,
             saver_model: "0123456789abcdef".into(),
             base_model: "fedcba9876543210".into(),
         }

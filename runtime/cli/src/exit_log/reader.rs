@@ -3,19 +3,22 @@
 use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader};
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
-use tinysaver_core::{RECORD_SCHEMA, Record};
+use tinysaver_core::{OLDEST_RECORD_SCHEMA, RECORD_SCHEMA, Record};
 
 use super::{MAX_LINE_BYTES, list};
+
+const KNOWN_SCHEMAS: RangeInclusive<u64> = OLDEST_RECORD_SCHEMA as u64..=RECORD_SCHEMA as u64;
 
 /// What was found while reading.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct ReadCounts {
     /// Files read.
     pub files: u64,
-    /// Records of the known schema.
+    /// Records of a known schema.
     pub records: u64,
     /// Last lines of a file that were cut off, as by a power cut.
     pub torn: u64,
@@ -143,10 +146,10 @@ fn parse(line: &[u8]) -> Line {
         schema: u64,
     }
     match serde_json::from_slice::<Record>(line) {
-        Ok(record) if record.schema == RECORD_SCHEMA => Line::Record(Box::new(record)),
+        Ok(record) if KNOWN_SCHEMAS.contains(&record.schema.into()) => Line::Record(Box::new(record)),
         Ok(_) => Line::UnknownSchema,
         Err(_) => match serde_json::from_slice::<Version>(line) {
-            Ok(version) if version.schema != u64::from(RECORD_SCHEMA) => Line::UnknownSchema,
+            Ok(Version { schema }) if !KNOWN_SCHEMAS.contains(&schema) => Line::UnknownSchema,
             _ => Line::Nonsense,
         },
     }
@@ -218,7 +221,7 @@ mod tests {
         let mut content = Vec::new();
         content.extend_from_slice(b"\0\0\0\0\n\xff\xfe\n{\"a\":1}\n[1]\n\n");
         content.extend_from_slice(&json(1));
-        content.extend_from_slice(b"{\"schema\":2,\"anything\":[]}\n");
+        content.extend_from_slice(b"{\"schema\":3,\"anything\":[]}\n");
         content.extend_from_slice(&vec![b'x'; MAX_LINE_BYTES + 1]);
         content.push(b'\n');
         content.extend_from_slice(&json(2));
@@ -226,6 +229,12 @@ mod tests {
         let (sequences, counts) = count(&content);
         assert_eq!(sequences, [1, 2]);
         assert_eq!(counts, ReadCounts { files: 0, records: 2, torn: 1, malformed: 6, unknown_schema: 1 });
+    }
+
+    #[test]
+    fn records_of_the_first_schema_are_still_read() {
+        let line = serde_json::to_string(&sample(1)).unwrap().replace("\"schema\":2", "\"schema\":1") + "\n";
+        assert_eq!(count(line.as_bytes()), (vec![1], ReadCounts { records: 1, ..ReadCounts::default() }));
     }
 
     #[test]
@@ -238,7 +247,7 @@ mod tests {
 
     #[test]
     fn a_newer_schema_that_looks_alike_is_not_taken_for_ours() {
-        let line = serde_json::to_string(&sample(1)).unwrap().replace("\"schema\":1", "\"schema\":9") + "\n";
+        let line = serde_json::to_string(&sample(1)).unwrap().replace("\"schema\":2", "\"schema\":9") + "\n";
         assert_eq!(count(line.as_bytes()).1, ReadCounts { unknown_schema: 1, ..ReadCounts::default() });
     }
 
