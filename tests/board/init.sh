@@ -18,7 +18,7 @@ control() { board_control "$@" || echo "BROKEN control $*"; }
 still() { control "${1:-/dev/video0}" 'OSD Text Mode' 2; }
 
 # app SOURCE FRAMES: classifies; its lines go to the file of the case.
-app() { timeout -s INT 120 tinysaver run --json --pair /pair/pair.toml --saver "$SAVER" --base "$SAVER" --threshold 0 \
+app() { timeout -s INT 240 tinysaver run --json --pair /pair/pair.toml --saver "$SAVER" --base "$SAVER" --threshold 0 \
   --source "$1" --frames "$2"; }
 # case NAME SOURCE FRAMES
 play() { echo "CASE $1"; app "$2" "$3"; echo "EXIT $?"; }
