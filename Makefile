@@ -40,7 +40,7 @@ check-coverage: models ## every supported architecture against onnxruntime (docs
 test-rust: models ## unit tests and end-to-end tests of the built binary
 	cargo test --release --locked --workspace
 
-.PHONY: cross test-arm mca
+.PHONY: cross test-arm vm-test mca
 cross: ## build the binary for ARM boards, into target/TRIPLE/dist (targets/README.md)
 	for triple in $(ARM); do \
 	  targets/cross.sh $$triple build --profile dist --locked --package tinysaver-cli && \
@@ -49,6 +49,10 @@ cross: ## build the binary for ARM boards, into target/TRIPLE/dist (targets/READ
 
 test-arm: models ## the ARM build under qemu-user: same answers to the bit, kernels against their definition
 	$(PYTHON) targets/test.py --native $(BIN) --pictures $(PHOTOS)
+
+vm-test: models ## the ARM build on an emulated board with a real kernel's camera driver and its faults (needs qemu-system-arm)
+	targets/cross.sh aarch64-unknown-linux-gnu build --profile emulated --locked --workspace
+	$(PYTHON) tests/board/vm_test.py --binary $(CARGO_TARGET_DIR)/aarch64-unknown-linux-gnu/emulated/tinysaver --native $(BIN)
 
 mca: ## static throughput of the kernels' inner loops on ARM cores (needs llvm-19); writes docs/figures/mca.md
 	targets/cross.sh aarch64-unknown-linux-gnu build --profile emulated --locked --workspace
