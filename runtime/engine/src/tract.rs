@@ -15,6 +15,12 @@ use crate::error::{InferError, LoadError};
 use crate::onnx::{Axis, FLOAT32, OnnxFile, Port};
 use crate::spec::{Engine, Input};
 
+/// Most nodes that tract is given: its optimisation takes seconds for this many and grows faster than they do.
+const MOST_NODES: usize = 2_500;
+
+/// Most multiply-accumulates of one inference: minutes on the fastest processor.
+pub(crate) const MOST_MACS: u64 = 1_000_000_000_000;
+
 /// The name in logs and tables.
 pub(crate) const NAME: &str = "tract-f32";
 
@@ -129,11 +135,40 @@ pub(crate) fn typed(file: &OnnxFile, shape: &[usize]) -> TractResult<TypedModel>
 
 /// The graph with types and shapes, simplified, for f32 inputs of the given shapes.
 pub(crate) fn typed_for(proto: &pb::ModelProto, shapes: &[Vec<usize>]) -> TractResult<TypedModel> {
+    let nodes = proto.graph.as_ref().map_or(0, |graph| graph.node.len());
+    if nodes > MOST_NODES {
+        return Err(TractError::msg(format!(
+            "{nodes} nodes; at most {MOST_NODES} run in tract, whose optimisation is quadratic in them"
+        )));
+    }
     let mut model = onnx().parse(proto, None)?.model;
     for (index, shape) in shapes.iter().enumerate() {
         model = model.with_input_fact(index, f32::fact(shape).into())?;
     }
-    model.into_typed()?.into_decluttered()
+    let model = model.into_typed()?;
+    check_sizes(&model)?;
+    let model = model.into_decluttered()?;
+    let macs = macs(&model)?;
+    if macs > MOST_MACS {
+        return Err(TractError::msg(format!("{macs} multiply-accumulates of one inference; at most {MOST_MACS}")));
+    }
+    Ok(model)
+}
+
+/// tract would allocate whatever the file makes of its input.
+fn check_sizes(model: &TypedModel) -> TractResult<()> {
+    for node in model.nodes() {
+        for output in &node.outputs {
+            let shape = &output.fact.shape;
+            if shape.as_concrete().and_then(crate::int8::elements).is_none() {
+                return Err(TractError::msg(format!(
+                    "'{}' makes a tensor of {shape:?}: too large, or of no known size",
+                    node.name
+                )));
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Multiply-accumulates of convolutions and matrix products, which is what papers count: tract's own figure has pooling

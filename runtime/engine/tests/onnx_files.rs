@@ -157,3 +157,34 @@ fn files_of_real_numbers_are_not_blamed_for_it() {
     let loaded = load_best(Path::new("a.onnx"), model.encode_to_vec(), None, KernelChoice::Fastest).unwrap();
     assert_eq!((loaded.engine.name(), loaded.not_int8_because), ("tract-f32", None));
 }
+
+/// A graph of real numbers that asks tract for more than a board has, in time or in memory.
+#[test]
+fn what_tract_would_drown_in_is_refused() {
+    let real = |graph: &mut pb::GraphProto, nodes: Vec<pb::NodeProto>| {
+        graph.node = nodes;
+        graph.node.push(node("Identity", &["last"], "logits"));
+    };
+    refused(
+        |graph| {
+            let name = |at: usize| if at == 4_999 { "last".into() } else { format!("link{at}") };
+            let link = |at: usize| node("Relu", &[&at.checked_sub(1).map_or("input".into(), name)], &name(at));
+            real(graph, (0..5_000).map(link).collect());
+        },
+        "at most 2500 run in tract",
+    );
+    let pads = pb::TensorProto {
+        name: "pads".into(),
+        dims: vec![8],
+        data_type: 7,
+        int64_data: vec![0, 0, 0, 0, 0, 0, 1 << 20, 1 << 20],
+        ..Default::default()
+    };
+    refused(
+        |graph| {
+            graph.initializer.push(pads.clone());
+            real(graph, vec![node("Pad", &["input", "pads"], "last")]);
+        },
+        "too large",
+    );
+}

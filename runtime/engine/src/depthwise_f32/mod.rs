@@ -5,6 +5,62 @@
 // Each block says why it is sound; tract's caller guarantees what `DepthwiseCF32` asks for.
 #![allow(unsafe_code)]
 
+/// What does not depend on the vectors: needs `WIDTH`, `mask` and `positions`.
+macro_rules! driver {
+    ($features:literal) => {
+        /// Output positions that share the loads of their weights.
+        const TOGETHER: usize = 4;
+
+        /// As tract's `DepthwiseCF32`.
+        ///
+        /// # Safety
+        /// What `DepthwiseCF32` asks for, and a processor with the features.
+        #[expect(clippy::too_many_arguments, reason = "tract's signature")]
+        pub unsafe fn depthwise(
+            input: *const f32,
+            output: *mut f32,
+            kernel: *const f32,
+            taps: &[usize],
+            offsets: &[isize],
+            bias: *const f32,
+            channels: usize,
+            kernel_stride: usize,
+            length: usize,
+            input_stride: isize,
+            output_stride: isize,
+        ) {
+            let call = Call {
+                input,
+                output,
+                kernel,
+                taps,
+                offsets,
+                bias,
+                channels,
+                kernel_stride,
+                length,
+                input_stride,
+                output_stride,
+            };
+            // SAFETY: the caller vouches for the pointers and, through the registration, for the processor.
+            unsafe { run(call) }
+        }
+
+        #[target_feature(enable = $features)]
+        unsafe fn run(call: Call<'_>) {
+            for first in (0..call.channels).step_by(WIDTH) {
+                let mask = mask(call.channels - first);
+                let whole = call.length - call.length % TOGETHER;
+                // SAFETY: the positions are below `length`, the masked channels below `channels`.
+                unsafe {
+                    (0..whole).step_by(TOGETHER).for_each(|at| positions::<TOGETHER>(&call, at, first, mask));
+                    (whole..call.length).for_each(|at| positions::<1>(&call, at, first, mask));
+                }
+            }
+        }
+    };
+}
+
 mod avx2;
 mod avx512;
 #[cfg(test)]

@@ -414,6 +414,9 @@ impl<'a> Compiler<'a> {
             [classes] => *classes,
             _ => return Err(last.refuse(format!("the output is {shape:?}, no row of classes"))),
         };
+        if self.parts.macs > crate::tract::MOST_MACS {
+            return Err(last.refuse(format!("{} multiply-accumulates of one inference", self.parts.macs)));
+        }
         let entry = self.picture.entry().ok_or_else(|| last.refuse("nothing reads the picture"))?;
         Plan::new(self.parts, entry, exit, classes)
             .ok_or_else(|| last.refuse("the tensors of the graph take too much memory"))

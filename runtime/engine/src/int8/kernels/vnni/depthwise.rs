@@ -126,7 +126,7 @@ macro_rules! column_kernel {
                                 // The weights of the first four taps, and of the last one, are the block's last.
                                 let at = match offset.wrapping_sub(slot * STRIDE) {
                                     0 => COLUMNS * QUAD,
-                                    tap if tap + 1 == COLUMNS => COLUMNS * QUAD + QUAD,
+                                    tap if tap == COLUMNS - 1 => COLUMNS * QUAD + QUAD,
                                     _ => continue,
                                 };
                                 if rows.has_output(step + slot, early) {
