@@ -82,9 +82,17 @@ check-base: models ## the int8 base against the f32 base on the demo photos, int
 deny: ## licences and sources of all dependencies (needs cargo-deny)
 	cargo deny check licenses bans sources
 
-.PHONY: interop
+.PHONY: interop bench-photos
 INTEROP := tests/interop
 
-interop: models ## serve against NVIDIA's client, the board's client against real servers (fetches 1 GB from PyPI)
+interop: models ## serve against NVIDIA's client, the board's client against real servers (fetches 2 GB from PyPI)
 	$(INTEROP)/make-venvs.sh
 	$(INTEROP)/.venv-client/bin/python $(INTEROP)/check_server.py $(BIN) $(PHOTOS)
+	$(INTEROP)/.venv-client/bin/python $(INTEROP)/check_client.py $(BIN) $(PHOTOS) \
+	  $(INTEROP)/.venv-triton/bin/python $(INTEROP)/.venv-mlserver/bin/python
+	@if [ $$(id -u) = 0 ]; then $(INTEROP)/check_kserve.sh $(BIN) $(PHOTOS) $(INTEROP)/.venv-kserve/bin/python \
+	  $(INTEROP)/.venv-client/bin/python; else echo "KServe NOT CHECKED: its network namespace needs root"; fi
+
+bench-photos: models ## what the size and quality of photos cost the base, into docs/figures/photos.md
+	$(INTEROP)/make-venvs.sh
+	$(INTEROP)/.venv-client/bin/python $(INTEROP)/bench_photos.py $(BIN) $(PHOTOS)

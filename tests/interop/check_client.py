@@ -1,6 +1,7 @@
 """The board's client against servers that others wrote: the same classes as on the board, in every form that they take.
 
 usage: check_client.py TINYSAVER PHOTOS TRITON_PYTHON MLSERVER_PYTHON
+       check_client.py TINYSAVER PHOTOS --kserve   (beside a running kserve_peer.py, by check_kserve.sh)
 """
 import contextlib
 import json
@@ -29,7 +30,7 @@ def free_ports(count):
 def wait_ready(url, process, seconds=120):
     end = time.monotonic() + seconds
     while time.monotonic() < end:
-        if process.poll() is not None:
+        if process and process.poll() is not None:
             raise RuntimeError(f"the peer ended with {process.returncode}")
         try:
             if urllib.request.urlopen(url, timeout=2).status == 200:
@@ -96,18 +97,28 @@ def check(name, binary, photos, expected, url, latch, *arguments):
     exits = {record["exit"] for record in records.values()}
     assert exits == {"base_remote"}, f"{exits}: {log[-300:]}"
     different = [path for path, record in records.items() if record["class"] != expected[path]["class"]]
-    # Pillow's JPEG decoder and ours may differ by a level, which tips the scales of photos that nobody is sure of.
-    allowed = len(expected) // 50
-    assert len(records) == len(expected) and len(different) <= allowed, f"other classes: {different}"
+    # Photos are coded and scaled on the way, which tips the scales of those that the base is not sure of.
+    allowed = [path for path in different if "photos" in latch and expected[path]["probability"] < 0.5]
+    assert len(records) == len(expected) and different == allowed and len(allowed) <= len(expected) // 10, \
+        f"other classes: {different}"
     median = sorted(record["stages_us"]["base"] for record in records.values())[len(records) // 2]
     print(f"ok      {name:28} {len(records) - len(different)} of {len(records)} photos as on the board; "
           f"{found}; {median / 1000:.1f} ms", flush=True)
 
 
 def main():
-    binary, photos, triton_python, mlserver_python = sys.argv[1:5]
+    binary, photos, triton_python, *rest = sys.argv[1:]
     expected, _ = run(binary, photos)
     failed = 0
+    if triton_python == "--kserve":
+        wait_ready("http://127.0.0.1:20000/v2/models/base/ready", None)
+        cases = [
+            ("KServe gRPC", "grpc://127.0.0.1:20001/base", "base: photos over gRPC", []),
+            ("KServe gRPC, exact", "grpc://127.0.0.1:20001/base", "base: pixels over gRPC", ["--offload-exact"]),
+            ("KServe REST", "http://127.0.0.1:20000/base", "base: pixels over REST, binary", []),
+        ]
+        sys.exit(1 if run_cases(cases, binary, photos, expected) else 0)
+    (mlserver_python,) = rest
     with tempfile.TemporaryDirectory() as folder:
         folder = pathlib.Path(folder)
         with triton(triton_python, folder) as (http, grpc):

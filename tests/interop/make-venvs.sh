@@ -4,7 +4,7 @@
 # interpreter's standard library.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
-for name in client mlserver triton; do
+for name in client mlserver triton kserve; do
   venv=$here/.venv-$name
   wanted=$here/requirements-$name.txt
   if cmp -s "$wanted" "$venv/made-of.txt"; then continue; fi
