@@ -1,6 +1,8 @@
 //! What the end-to-end tests share: the built binary and the built pair. Both come from `make models`; a test that
 //! lacks them fails and says so.
 
+pub mod fault_proxy;
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 

@@ -11,6 +11,8 @@ mod live;
 mod logs;
 #[path = "end_to_end/main_job.rs"]
 mod main_job;
+#[path = "end_to_end/offload.rs"]
+mod offload;
 #[path = "end_to_end/onnx.rs"]
 mod onnx;
 #[path = "end_to_end/serve.rs"]

@@ -5,8 +5,9 @@
 
 use std::io::Cursor;
 
+use image::codecs::jpeg::JpegEncoder;
 use image::metadata::Orientation;
-use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, RgbImage};
+use image::{DynamicImage, ExtendedColorType, ImageDecoder, ImageFormat, ImageReader, RgbImage};
 use zune_core::bytestream::ZCursor;
 use zune_core::colorspace::ColorSpace;
 use zune_core::options::DecoderOptions;
@@ -74,6 +75,32 @@ pub fn decode(bytes: &[u8], limits: DecodeLimits) -> Result<Picture, DecodeError
     picture.apply_orientation(orientation);
     let rgb = picture.into_rgb8();
     Ok(Picture { width: rgb.width(), height: rgb.height(), rgb: rgb.into_raw() })
+}
+
+/// Codes upright RGB pixels as a JPEG of a quality from 1 to 100, colours at full resolution.
+///
+/// # Errors
+/// The pixels are not `width * height * 3` bytes, or too many for a JPEG.
+pub fn encode_jpeg(rgb: &[u8], width: usize, height: usize, quality: u8) -> Result<Vec<u8>, EncodeError> {
+    let refuse = |detail: String| EncodeError { width, height, detail };
+    let size = |axis: usize| u32::try_from(axis).map_err(|error| refuse(error.to_string()));
+    if width.checked_mul(height).and_then(|pixels| pixels.checked_mul(3)) != Some(rgb.len()) {
+        return Err(refuse(format!("there are {} bytes of pixels", rgb.len())));
+    }
+    let mut bytes = Vec::new();
+    let mut encoder = JpegEncoder::new_with_quality(&mut bytes, quality);
+    let coded = encoder.encode(rgb, size(width)?, size(height)?, ExtendedColorType::Rgb8);
+    coded.map_err(|error| refuse(error.to_string()))?;
+    Ok(bytes)
+}
+
+/// Pixels that cannot be coded.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{width} x {height} pixels cannot be a JPEG: {detail}")]
+pub struct EncodeError {
+    width: usize,
+    height: usize,
+    detail: String,
 }
 
 fn decode_jpeg(bytes: &[u8], limits: DecodeLimits) -> Result<(DynamicImage, Orientation), DecodeError> {
@@ -172,6 +199,16 @@ mod tests {
         let picture = gradient(64, 48);
         let got = all(&encode(&picture.clone().into(), ImageFormat::Jpeg)).unwrap();
         assert!(close(&got.rgb, picture.as_raw(), 16));
+    }
+
+    #[test]
+    fn what_is_coded_is_decoded_nearly() {
+        let picture = gradient(61, 47);
+        let jpeg = encode_jpeg(picture.as_raw(), 61, 47, 95).unwrap();
+        let back = all(&jpeg).unwrap();
+        assert!((back.width, back.height) == (61, 47) && close(&back.rgb, picture.as_raw(), 8));
+        assert!(encode_jpeg(picture.as_raw(), 61, 48, 95).is_err());
+        assert!(encode_jpeg(&[], 0, 0, 95).is_err());
     }
 
     #[test]

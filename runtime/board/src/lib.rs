@@ -14,7 +14,7 @@ mod source;
 mod system;
 mod v4l2;
 
-pub use decode::{DecodeError, DecodeLimits, Picture, decode};
+pub use decode::{DecodeError, DecodeLimits, EncodeError, Picture, decode, encode_jpeg};
 pub use files::{PictureFiles, SourceError};
 pub use frame::{Colour, FrameError, FrameView, Matrix, PixelFormat, Plane, Range};
 pub use fused::{FramePreprocessor, FrameTensorError};

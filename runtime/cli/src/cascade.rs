@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 use tinysaver_board::{FramePreprocessor, Preprocessor, Tensor};
-use tinysaver_core::{Answer, DropReason, Exit, Gate, StageMicros, Temperature, top1};
+use tinysaver_core::{Answer, Decision, DropReason, Exit, Gate, StageMicros, Temperature, top1};
 use tinysaver_engine::{Engine, Input, KernelChoice, load_best};
 
 use crate::config::Settings;
@@ -32,6 +32,16 @@ impl Stage {
         let of_frames = FramePreprocessor::new(&rule, engine.input()).with_context(name)?;
         let logits = vec![0.0; engine.classes()];
         Ok(Self { entry: entry.clone(), engine, short_hash, of_stills, of_frames, logits })
+    }
+
+    /// Runs the model on pixels that were cropped and scaled elsewhere; gives the logits.
+    pub fn infer_pixels(&mut self, rgb: &[u8]) -> Result<&[f32]> {
+        let input = match self.of_stills.tensor_of_pixels(rgb)? {
+            Tensor::F32(values) => Input::F32(values),
+            Tensor::U8(values) => Input::U8(values),
+        };
+        self.engine.infer(input, &mut self.logits)?;
+        Ok(&self.logits)
     }
 
     /// Fills the tensor and runs the model; adds what each took to `resize_us` and `infer_us`.
@@ -71,12 +81,24 @@ pub fn load_engine(
     Ok((engine, model.short_hash))
 }
 
+/// What is known of the base, wherever it runs.
+pub struct Base {
+    /// The model's entry in pair.toml.
+    pub entry: ModelEntry,
+    /// First 16 hexadecimal digits of the file's SHA-256.
+    pub short_hash: String,
+    /// Multiply-accumulates of one inference; 0 where nobody says.
+    pub macs: u64,
+}
+
 /// A pair at work.
 pub struct Cascade {
     /// The tiny model.
     pub saver: Stage,
     /// The large one.
-    pub base: Stage,
+    pub base: Base,
+    /// The large one on this board, unless it is only elsewhere.
+    pub local_base: Option<Stage>,
     /// Decides between them.
     pub gate: Gate,
     /// Class names.
@@ -92,43 +114,75 @@ impl Cascade {
         let labels = pair.load_labels()?;
         let kernel = settings.kernel;
         let saver = Stage::load(pair, pair.saver(settings.saver.as_deref())?, labels.len(), kernel).context("saver")?;
-        let base = Stage::load(pair, pair.base(settings.base.as_deref())?, labels.len(), kernel).context("base")?;
+        let entry = pair.base(settings.base.as_deref())?;
+        let is_local = settings.offload.as_ref().is_none_or(|offload| offload.local_base);
+        let local = is_local.then(|| Stage::load(pair, entry, labels.len(), kernel).context("base")).transpose()?;
+        let base = Base {
+            entry: entry.clone(),
+            short_hash: entry.sha256.chars().take(16).collect(),
+            macs: local.as_ref().map_or(entry.macs.unwrap_or(0), |local| local.engine.macs()),
+        };
         let policy = pair.policy();
         let gate = Gate {
             threshold: settings.threshold.unwrap_or(policy.threshold),
             temperature: settings.temperature.unwrap_or(policy.temperature),
         };
-        Ok(Self { saver, base, gate, labels })
+        Ok(Self { saver, base, local_base: local, gate, labels })
     }
 
-    /// Classifies one picture or frame. The base's input is made only if the saver is not sure, from the same pixels.
+    /// Classifies one picture or frame on this board. The base's input is made only if the saver is not sure, from the same
+    /// pixels.
     pub fn answer(&mut self, image: &Image, stages: &mut StageMicros) -> Result<Answer, Drop> {
-        self.try_answer(image, stages)
-            .map_err(|error| Drop { reason: DropReason::Engine, detail: format!("{error:#}") })
+        let (answer, exits) = self.saver_answer(image, stages)?;
+        if exits {
+            return Ok(answer);
+        }
+        self.base_answer(answer, image, stages).map_err(|error| failed(&error))
     }
 
-    fn try_answer(&mut self, image: &Image, stages: &mut StageMicros) -> Result<Answer> {
+    /// What the saver says, and whether the gate lets it stand.
+    pub fn saver_answer(&mut self, image: &Image, stages: &mut StageMicros) -> Result<(Answer, bool), Drop> {
+        self.try_saver(image, stages).map_err(|error| failed(&error))
+    }
+
+    fn try_saver(&mut self, image: &Image, stages: &mut StageMicros) -> Result<(Answer, bool)> {
         self.saver.infer(image, &mut stages.resize, &mut stages.saver)?;
-        let decision = self.gate.decide(&self.saver.logits)?;
-        let (macs_saver, macs_base) = (self.saver.engine.macs(), self.base.engine.macs());
-        let (exit, prediction, macs) = if decision.exits {
-            (Exit::Saver, decision.saver, macs_saver)
-        } else {
-            self.base.infer(image, &mut stages.resize, &mut stages.base)?;
-            let base = top1(&self.base.logits, Temperature::ONE)?;
-            (Exit::BaseLocal, base, macs_saver.saturating_add(macs_base))
-        };
-        Ok(Answer {
-            exit,
-            class: prediction.class,
-            label: self.labels.get(prediction.class).cloned().unwrap_or_default(),
-            probability: prediction.probability,
-            saver_class: decision.saver.class,
-            confidence: decision.saver.probability,
+        let Decision { saver, exits } = self.gate.decide(&self.saver.logits)?;
+        let answer = Answer {
+            exit: Exit::Saver,
+            degraded: None,
+            class: saver.class,
+            label: self.label(saver.class),
+            probability: saver.probability,
+            saver_class: saver.class,
+            confidence: saver.probability,
             threshold: self.gate.threshold,
             temperature: self.gate.temperature,
-            macs,
-            macs_always_base: macs_base,
+            macs: self.saver.engine.macs(),
+            macs_always_base: self.base.macs,
+        };
+        Ok((answer, exits))
+    }
+
+    fn base_answer(&mut self, saver: Answer, image: &Image, stages: &mut StageMicros) -> Result<Answer> {
+        let base = self.local_base.as_mut().context("there is no base on this board")?;
+        base.infer(image, &mut stages.resize, &mut stages.base)?;
+        let prediction = top1(&base.logits, Temperature::ONE)?;
+        Ok(Answer {
+            exit: Exit::BaseLocal,
+            class: prediction.class,
+            label: self.label(prediction.class),
+            probability: prediction.probability,
+            macs: saver.macs.saturating_add(self.base.macs),
+            ..saver
         })
     }
+
+    fn label(&self, class: usize) -> String {
+        self.labels.get(class).cloned().unwrap_or_default()
+    }
+}
+
+fn failed(error: &anyhow::Error) -> Drop {
+    Drop { reason: DropReason::Engine, detail: format!("{error:#}") }
 }

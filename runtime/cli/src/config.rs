@@ -14,6 +14,7 @@ use tinysaver_engine::KernelChoice;
 
 use crate::exit_log::LogOptions;
 use crate::feed::Pace;
+use crate::offload::{OffloadArgs, OffloadFile, OffloadSettings};
 
 /// The pair that `make run` builds.
 const DEFAULT_PAIR: &str = "models/imagenet-lite/pair.toml";
@@ -35,6 +36,8 @@ struct FileSettings {
     fps: Option<Rate>,
     #[serde(default)]
     log: LogSettings,
+    #[serde(default)]
+    offload: OffloadFile,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -135,6 +138,8 @@ pub struct RunSettingsArgs {
     /// Write the exit log (JSON Lines, one record a frame) into this folder
     #[arg(long, value_name = "FOLDER", env = "TINYSAVER_LOG")]
     pub log: Option<PathBuf>,
+    #[command(flatten)]
+    pub offload: OffloadArgs,
 }
 
 /// Every setting with its final value.
@@ -162,6 +167,8 @@ pub struct Settings {
     pub kernel: KernelChoice,
     /// The exit log, if one is wanted.
     pub log: Option<LogOptions>,
+    /// Bases on other machines, if any are named.
+    pub offload: Option<OffloadSettings>,
 }
 
 fn parse_threshold(text: &str) -> Result<Threshold, String> {
@@ -213,6 +220,7 @@ impl Settings {
                 .or(file.max_pixels)
                 .map_or_else(DecodeLimits::default, |max_pixels| DecodeLimits { max_pixels }),
             kernel: args.kernel.choice(),
+            offload: OffloadSettings::gather(&run.offload, file.offload)?,
             log: log_folder.map(|folder| LogOptions {
                 folder,
                 max_bytes,

@@ -5,8 +5,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use tinysaver_board::{
-    Capture, CaptureStatus, Clock, Dropped, Drops, Fault, FrameBuffer, HttpSource, MjpegFile, MonotonicClock, Next,
-    Paced, PatternSource, PictureFiles, PictureSource, RpicamSource, Source, SourceAddress, Taken, V4l2Opener, Y4mFile,
+    Capture, CaptureStatus, Clock, Content, Dropped, Drops, Fault, FrameBuffer, HttpSource, MjpegFile, MonotonicClock,
+    Next, Paced, PatternSource, PictureFiles, PictureSource, RpicamSource, Source, SourceAddress, Taken, V4l2Opener,
+    Y4mFile,
 };
 use tinysaver_core::{DropReason, StageMicros};
 
@@ -85,6 +86,16 @@ impl Feed {
         &self.address
     }
 
+    /// Whether frames wait until they are asked for, however long that takes.
+    pub fn has_time(&self) -> bool {
+        matches!(self.kind, Kind::Recorded(_)) && !self.is_paced
+    }
+
+    /// The bytes of the frame in hand if it came as a JPEG from a camera.
+    pub fn jpeg(&self) -> Option<&[u8]> {
+        matches!(self.frame.content, Content::Jpeg).then_some(&*self.frame.bytes)
+    }
+
     /// Counters of a live source.
     pub fn status(&self) -> Option<CaptureStatus> {
         match &self.kind {
@@ -93,23 +104,22 @@ impl Feed {
         }
     }
 
-    /// Waits a little for the next frame.
+    /// Waits for the next frame; for a live one at most so long, and never more than a little.
     ///
     /// # Errors
     /// A recorded source that cannot be read on. A live one is opened again instead.
-    pub fn next(&mut self) -> Result<Next, Fault> {
+    pub fn next(&mut self, longest: Duration) -> Result<Next, Fault> {
         self.asked_at = Instant::now();
         let next = match &mut self.kind {
             Kind::Recorded(source) => source.next(&mut self.frame, &mut self.drops)?,
-            Kind::Live(capture) => match capture.take(&mut self.frame, &mut self.drops, WAIT) {
+            Kind::Live(capture) => match capture.take(&mut self.frame, &mut self.drops, WAIT.min(longest)) {
                 Taken::Frame => Next::Frame,
                 Taken::Nothing => Next::Idle,
                 Taken::Closed => Next::End,
             },
         };
         self.taken_at = MonotonicClock.now();
-        let is_read_here = matches!(self.kind, Kind::Recorded(_)) && !self.is_paced;
-        self.read_us = is_read_here.then(|| micros_since(self.asked_at));
+        self.read_us = self.has_time().then(|| micros_since(self.asked_at));
         Ok(next)
     }
 

@@ -4,6 +4,7 @@ use std::io::{self, Write};
 
 use tinysaver_board::CaptureStatus;
 use tinysaver_core::{AccuracyReport, CONFIDENCE_BINS, ConfidenceReport, OperationsReport, Percentiles, SummaryReport};
+use tinysaver_offload::client::ClientCounts;
 
 /// Characters of the longest bar of the confidence histogram.
 const BAR_COLUMNS: u64 = 40;
@@ -17,6 +18,10 @@ pub fn write_summary(out: &mut dyn Write, report: &SummaryReport) -> io::Result<
     writeln!(out, "frames: {frames_in} in = {answered} answered + {dropped} dropped{}", reasons(report))?;
     if report.answered > 0 {
         write_exits(out, report)?;
+    }
+    if !report.degraded_by_reason.is_empty() {
+        let reasons = report.degraded_by_reason.iter().map(|(reason, frames)| format!("{} {frames}", reason.name()));
+        writeln!(out, "no base answered: {}", reasons.collect::<Vec<_>>().join(", "))?;
     }
     write_stages(out, report)?;
     if report.answered == 0 {
@@ -43,6 +48,19 @@ pub fn write_capture(out: &mut dyn Write, status: &CaptureStatus) -> io::Result<
     let faults: Vec<String> = faults.iter().map(|(kind, times)| format!("{} {times}", kind.name())).collect();
     writeln!(out, "\nsource: opened again {reopens} times; faults: {}", faults.join(", "))?;
     writeln!(out, "last fault: {}", last_fault.as_deref().unwrap_or("-"))
+}
+
+/// What became of the questions to bases on other machines.
+///
+/// # Errors
+/// Those of `out`.
+pub fn write_offload(out: &mut dyn Write, counts: &ClientCounts) -> io::Result<()> {
+    let ClientCounts { asked, answered, deadline, link, server, sent_bytes, .. } = counts;
+    writeln!(
+        out,
+        "\noffload: {asked} asked = {answered} answered + {deadline} late or silent + {link} link + {server} server; \
+         {sent_bytes} bytes sent"
+    )
 }
 
 fn reasons(report: &SummaryReport) -> String {

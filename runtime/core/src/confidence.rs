@@ -80,6 +80,23 @@ pub fn top1(logits: &[f32], temperature: Temperature) -> Result<Prediction, Conf
     Ok(Prediction { class, probability })
 }
 
+/// How far from 1 the sum of probabilities may be: a thousand floats, rounded.
+const PROBABILITY_TOLERANCE: f64 = 1e-3;
+
+/// Top-1 of what another program's model says, which may be logits or probabilities: numbers in 0..=1 that add up to 1 are
+/// probabilities, and no logits of a trained classifier do that.
+///
+/// # Errors
+/// As [`top1`].
+pub fn top1_of_scores(scores: &[f32]) -> Result<Prediction, ConfidenceError> {
+    let of_logits = top1(scores, Temperature::ONE)?;
+    let total: f64 = scores.iter().map(|&score| f64::from(score)).sum();
+    let are_probabilities =
+        scores.iter().all(|score| (0.0..=1.0).contains(score)) && (total - 1.0).abs() <= PROBABILITY_TOLERANCE;
+    let largest = scores.get(of_logits.class).copied().unwrap_or_default();
+    Ok(if are_probabilities { Prediction { probability: largest, ..of_logits } } else { of_logits })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -123,6 +140,17 @@ mod tests {
         for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
             assert_eq!(top1(&[0.0, bad], Temperature::ONE), Err(ConfidenceError::NotFinite { index: 1 }));
         }
+    }
+
+    #[test]
+    fn probabilities_are_told_from_logits() {
+        let of = |scores: &[f32]| top1_of_scores(scores).unwrap();
+        assert_eq!(of(&[0.25, 0.75]), Prediction { class: 1, probability: 0.75 });
+        assert_eq!(of(&[1.0]), Prediction { class: 0, probability: 1.0 });
+        assert_eq!(of(&[1.0, 2.0, 3.0]), top1(&[1.0, 2.0, 3.0], Temperature::ONE).unwrap());
+        assert_eq!(of(&[0.5, 0.75]), top1(&[0.5, 0.75], Temperature::ONE).unwrap(), "they do not add up to 1");
+        assert_eq!(of(&[-0.5, 1.5]), top1(&[-0.5, 1.5], Temperature::ONE).unwrap());
+        assert!(top1_of_scores(&[]).is_err() && top1_of_scores(&[f32::NAN]).is_err());
     }
 
     #[test]

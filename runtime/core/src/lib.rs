@@ -7,13 +7,14 @@
 mod change;
 mod confidence;
 mod gate;
+pub mod plan;
 mod record;
 pub mod route;
 mod summary;
 mod tensor;
 
 pub use change::{GRID_COLUMNS, GRID_ROWS, LumaGrid};
-pub use confidence::{ConfidenceError, Prediction, Temperature, TemperatureError, top1};
+pub use confidence::{ConfidenceError, Prediction, Temperature, TemperatureError, top1, top1_of_scores};
 pub use gate::{Decision, Gate, Threshold, ThresholdError};
 pub use record::{Answer, DropReason, Exit, OLDEST_RECORD_SCHEMA, Outcome, RECORD_SCHEMA, Record, StageMicros};
 pub use summary::{

@@ -32,8 +32,9 @@ pub struct QueueEstimate {
 pub fn estimate_queue(demand: &Demand) -> Option<QueueEstimate> {
     let Demand { per_second, service_seconds, variation, workers } = *demand;
     let sound = |value: f64| value.is_finite() && value >= 0.0;
-    if !sound(per_second) || !sound(variation) || !(service_seconds.is_finite() && service_seconds > 0.0) || workers == 0
-    {
+    let is_demand =
+        sound(per_second) && sound(variation) && sound(service_seconds) && service_seconds > 0.0 && workers > 0;
+    if !is_demand {
         return None;
     }
     let servers = f64::from(workers);

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::confidence::Temperature;
 use crate::gate::Threshold;
+use crate::route::Degraded;
 
 /// The version written into every record. A reader skips, and counts, records of a version it does not know. Version 1
 /// had one record for every dropped frame; since version 2 a drop tells how many frames it stands for.
@@ -129,6 +130,9 @@ pub struct StageMicros {
 pub struct Answer {
     /// Who answered.
     pub exit: Exit,
+    /// Of a fallback, why no base answered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub degraded: Option<Degraded>,
     /// The answered class: index into the pair's labels.
     pub class: usize,
     /// Its name.
@@ -247,6 +251,7 @@ pub(crate) mod tests {
             source: "photos/lion.jpg".into(),
             outcome: Outcome::Answered(Answer {
                 exit,
+                degraded: None,
                 class: 291,
                 label: "lion".into(),
                 probability: 0.75,

@@ -8,6 +8,7 @@ use hdrhistogram::{CreationError, Histogram};
 use serde::{Deserialize, Serialize};
 
 use crate::record::{Answer, DropReason, Exit, Outcome, Record, StageMicros};
+use crate::route::Degraded;
 
 /// Bins of the confidence histogram, each 0.05 wide; the last one includes 1.
 pub const CONFIDENCE_BINS: usize = 20;
@@ -119,6 +120,7 @@ pub struct Summary {
     frames_in: u64,
     exits: BTreeMap<Exit, ExitTotals>,
     dropped: BTreeMap<DropReason, u64>,
+    degraded: BTreeMap<Degraded, u64>,
     latency: Latencies,
     stages: Vec<(Stage, Latencies)>,
     accuracy: Accuracy,
@@ -146,6 +148,7 @@ impl Summary {
             frames_in: 0,
             exits,
             dropped: BTreeMap::new(),
+            degraded: BTreeMap::new(),
             latency: Latencies::new()?,
             stages,
             accuracy: Accuracy::default(),
@@ -182,6 +185,9 @@ impl Summary {
         let threshold = answer.threshold.value();
         let (low, high) = self.thresholds.unwrap_or((threshold, threshold));
         self.thresholds = Some((low.min(threshold), high.max(threshold)));
+        if let Some(reason) = answer.degraded {
+            *self.degraded.entry(reason).or_default() += 1;
+        }
         if let Some(right) = record.correct() {
             self.accuracy.add(right);
         }
@@ -211,6 +217,7 @@ impl Summary {
             answered,
             dropped: self.dropped.values().sum(),
             dropped_by_reason: self.dropped.clone(),
+            degraded_by_reason: self.degraded.clone(),
             exits: exits.collect(),
             latency: self.latency.percentiles(),
             stages: stages.collect(),
@@ -233,6 +240,8 @@ pub struct SummaryReport {
     pub dropped: u64,
     /// The same by reason.
     pub dropped_by_reason: BTreeMap<DropReason, u64>,
+    /// Answers of the saver for want of a base, by reason.
+    pub degraded_by_reason: BTreeMap<Degraded, u64>,
     /// One row an exit, also those that gave no answer.
     pub exits: Vec<ExitReport>,
     /// Of all answered frames, end to end.
@@ -398,6 +407,16 @@ mod tests {
         assert_eq!((report.confidence.unknown[15], report.confidence.wrong[0]), (1, 1));
         assert_eq!(report.latency.unwrap().max_us, 30_015, "three significant digits, rounded up");
         assert_eq!(report.dropped_by_reason, BTreeMap::from([(DropReason::Damaged, 1)]));
+    }
+
+    #[test]
+    fn fallbacks_have_reasons() {
+        let mut fallen = answered(Exit::Fallback);
+        if let Outcome::Answered(answer) = &mut fallen.outcome {
+            answer.degraded = Some(Degraded::Link);
+        }
+        let report = summarise(&[fallen.clone(), fallen, answered(Exit::Saver)]);
+        assert_eq!(report.degraded_by_reason, BTreeMap::from([(Degraded::Link, 2)]));
     }
 
     #[test]

@@ -16,13 +16,13 @@ const SIDE: usize = 96;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A running server; ends with its owner.
-struct Serving {
+pub struct Serving {
     child: Child,
-    address: String,
+    pub address: String,
 }
 
 impl Serving {
-    fn start(arguments: &[&str]) -> Self {
+    pub fn start(arguments: &[&str]) -> Self {
         let all = [&["serve", "--model", MODEL, "--listen", "127.0.0.1:0", "--workers", "1"], arguments].concat();
         let mut child = tinysaver(&all).stdout(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();

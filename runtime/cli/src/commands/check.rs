@@ -33,14 +33,19 @@ pub fn execute(args: &CheckArgs, out: &mut dyn Write) -> Result<(), Failure> {
     let feed = settings.source.as_deref().map(open).transpose().map_err(Failure::Config)?;
     let mut cascade = Cascade::load(&pair, &settings).map_err(Failure::config)?;
     let pattern = TestPattern { frames: 1, seed: 0, width: 320, height: 240 };
-    let answer = cascade.answer(&Image::Still(pattern.picture(0)), &mut StageMicros::default());
+    let (picture, stages) = (Image::Still(pattern.picture(0)), &mut StageMicros::default());
+    let answer = if cascade.local_base.is_some() {
+        cascade.answer(&picture, stages).map(drop)
+    } else {
+        cascade.saver_answer(&picture, stages).map(drop)
+    };
     answer.map_err(|dropped| Failure::config(anyhow::anyhow!("a test picture got no answer: {}", dropped.detail)))?;
     let sources: Vec<&str> = pair.sources().iter().map(|source| source.id.as_str()).collect();
     if args.json {
         let stage =
             |stage: &Stage| json!({"model": stage.entry, "engine": stage.engine.name(), "macs": stage.engine.macs()});
         let object = json!({
-            "pair": pair.name(), "saver": stage(&cascade.saver), "base": stage(&cascade.base),
+            "pair": pair.name(), "saver": stage(&cascade.saver), "base": cascade.local_base.as_ref().map_or_else(|| json!({"model": cascade.base.entry}), stage),
             "classes": cascade.labels.len(), "labels_source": pair.labels_source(), "sources": sources,
             "threshold": cascade.gate.threshold, "temperature": cascade.gate.temperature,
             "calibrated": pair.policy().calibrated, "frames": feed.as_ref().and_then(Feed::count),
@@ -50,17 +55,21 @@ pub fn execute(args: &CheckArgs, out: &mut dyn Write) -> Result<(), Failure> {
         return Ok(());
     }
     writeln!(out, "pair   {}: {}", pair.name(), pair.description())?;
-    for (role, stage) in [("saver", &cascade.saver), ("base", &cascade.base)] {
-        let (entry, engine) = (&stage.entry, &stage.engine);
-        let mega = engine.macs() / 1_000_000;
+    for (role, stage) in [("saver", Some(&cascade.saver)), ("base", cascade.local_base.as_ref())] {
+        let entry = stage.map_or(&cascade.base.entry, |stage| &stage.entry);
+        let mega = stage.map_or(cascade.base.macs, |stage| stage.engine.macs()) / 1_000_000;
+        let engine =
+            stage.map_or_else(|| "on other machines".into(), |stage| format!("engine {}", stage.engine.name()));
         writeln!(
             out,
-            "{role:6} {} ({}, {} pixels, {mega} MMAC), engine {}",
+            "{role:6} {} ({}, {} pixels, {mega} MMAC), {engine}",
             entry.id,
             entry.file.display(),
-            entry.input,
-            engine.name()
+            entry.input
         )?;
+    }
+    for url in settings.offload.iter().flat_map(|offload| &offload.urls) {
+        writeln!(out, "remote {url} (not asked: `run` finds out)")?;
     }
     let calibrated = if pair.policy().calibrated { "calibrated" } else { "not calibrated: no promise about accuracy" };
     writeln!(

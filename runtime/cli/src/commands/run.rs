@@ -1,26 +1,28 @@
 //! `tinysaver run`: the main job. A live source has a thread of its own; inference, log and table are in this one. The
-//! base is the slow local path.
+//! base is the slow local path, unless others are named: then frames that wait for a base do not hold up those that
+//! follow.
 
 use std::io::{IsTerminal, Write};
-use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use indicatif::{ProgressBar, ProgressStyle};
-use jiff::Timestamp;
 use serde_json::json;
 use tinysaver_board::{CaptureStatus, Dropped, Fault, Next};
-use tinysaver_core::{DropReason, Outcome, RECORD_SCHEMA, Record, StageMicros, Summary};
+use tinysaver_core::{Outcome, Record, Summary};
+use tinysaver_offload::client::ClientCounts;
 
 use crate::cascade::Cascade;
 use crate::config::{RunSettingsArgs, Settings, SettingsArgs};
 use crate::exit_log::LogWriter;
 use crate::failure::Failure;
 use crate::feed::Feed;
-use crate::frames::{Drop, Image, micros_since};
+use crate::frames::{Drop, Image};
 use crate::interrupt::Interrupt;
+use crate::offload::{Draft, Offload};
 use crate::pair::Pair;
-use crate::summary_text::{write_capture, write_summary};
+use crate::recorder::Recorder;
+use crate::summary_text::{write_capture, write_offload, write_summary};
 use crate::table::{HEADER, row};
 use crate::truth::Truth;
 
@@ -47,10 +49,8 @@ struct Run<'a> {
     settings: &'a Settings,
     feed: Feed,
     cascade: Cascade,
-    truth: Truth,
-    name: String,
-    started: Instant,
-    next_sequence: u64,
+    recorder: Recorder,
+    offload: Option<Offload>,
 }
 
 /// Where records go.
@@ -75,7 +75,7 @@ pub fn execute(args: &RunArgs, out: &mut dyn Write) -> Result<(), Failure> {
         log.finish();
     }
     let fault = result?;
-    sinks.finish(&settings, interrupt.requested(), run.feed.status())?;
+    sinks.finish(&settings, interrupt.requested(), run.feed.status(), run.offload.as_ref().map(Offload::counts))?;
     fault.map_or(Ok(()), |fault| Err(Failure::Run(fault.into())))
 }
 
@@ -86,12 +86,14 @@ impl<'a> Run<'a> {
             .as_deref()
             .context("no source: name one with --source, such as --source photos/, /dev/video0 or test://?frames=20")?;
         let pair = Pair::read(&settings.pair)?;
-        let cascade = Cascade::load(&pair, settings)?;
+        let mut cascade = Cascade::load(&pair, settings)?;
+        let offload = settings.offload.as_ref();
+        let offload = offload.map(|offload| Offload::start(&pair, &mut cascade, offload)).transpose()?;
         // Last, so that a camera's first frame is not old before the models are there.
         let feed = Feed::open(source, settings.pace)?;
         let truth = Truth::find(settings.truth.as_deref(), feed.paths(), cascade.labels.len())?;
-        let name = format!("{}-{}", Timestamp::now().strftime("%Y%m%dT%H%M%SZ"), std::process::id());
-        Ok(Self { settings, feed, cascade, truth, name, started: Instant::now(), next_sequence: 0 })
+        let recorder = Recorder::new(&cascade, truth);
+        Ok(Self { settings, feed, cascade, recorder, offload })
     }
 
     /// Until the source ends, the user has had enough, or a recorded source cannot be read on, which is returned.
@@ -100,19 +102,24 @@ impl<'a> Run<'a> {
         let mut left = sinks.args.frames.unwrap_or(u64::MAX);
         let mut fault = None;
         while left > 0 && !interrupt.requested() {
-            let next = self.feed.next();
+            self.wait_for_room(sinks)?;
+            let next = self.feed.next(self.offload.as_ref().map_or(Duration::MAX, Offload::quiet_for));
             self.drops(sinks)?;
             match next {
                 Ok(Next::Frame) => {
                     let record = self.frame();
-                    self.emit(record, sinks)?;
+                    self.recorder.advance(1);
+                    record.map_or(Ok(()), |record| self.emit(record, sinks))?;
+                    self.collect(sinks)?;
                 }
                 Ok(Next::Dropped(reason, detail)) => {
-                    let record = self.unusable(reason, detail);
+                    let record = self.recorder.dropped(&self.feed, Drop { reason, detail }, self.feed.stages());
+                    self.recorder.advance(1);
                     self.emit(record, sinks)?;
                 }
                 Ok(Next::Idle) => {
-                    sinks.idle(self.started);
+                    sinks.idle(self.recorder.started);
+                    self.collect(sinks)?;
                     continue;
                 }
                 Ok(Next::End) => break,
@@ -125,66 +132,69 @@ impl<'a> Run<'a> {
         }
         self.feed.stop();
         self.drops(sinks)?;
+        self.wait_while(sinks, Offload::is_waiting)?;
         Ok(fault)
     }
 
-    fn emit(&mut self, record: Record, sinks: &mut Sinks) -> Result<(), Failure> {
-        self.next_sequence = self.next_sequence.saturating_add(record.frames());
-        sinks.take(&record, &self.cascade.labels, self.started)
+    /// Records go out in the order of their frames: one that is done waits for those before it.
+    fn emit(&mut self, record: Box<Record>, sinks: &mut Sinks) -> Result<(), Failure> {
+        match &mut self.offload {
+            Some(offload) => {
+                offload.done(record);
+                self.collect(sinks)
+            }
+            None => sinks.take(&record, &self.cascade.labels, self.recorder.started),
+        }
+    }
+
+    /// Takes in what bases have said, and gives out what is done.
+    fn collect(&mut self, sinks: &mut Sinks) -> Result<(), Failure> {
+        let Some(offload) = &mut self.offload else { return Ok(()) };
+        offload.collect();
+        while let Some(record) = offload.next_record() {
+            sinks.take(&record, &self.cascade.labels, self.recorder.started)?;
+        }
+        Ok(())
+    }
+
+    /// A source that has time waits until a base can take another frame, rather than have the saver answer for it.
+    fn wait_for_room(&mut self, sinks: &mut Sinks) -> Result<(), Failure> {
+        if self.feed.has_time() { self.wait_while(sinks, Offload::is_full) } else { Ok(()) }
+    }
+
+    fn wait_while(&mut self, sinks: &mut Sinks, busy: impl Fn(&Offload) -> bool) -> Result<(), Failure> {
+        loop {
+            self.collect(sinks)?;
+            match &mut self.offload {
+                Some(offload) if busy(offload) => offload.wait(),
+                _ => return Ok(()),
+            }
+        }
     }
 
     /// What the source dropped since the last frame goes before the next one.
     fn drops(&mut self, sinks: &mut Sinks) -> Result<(), Failure> {
         for Dropped { reason, frames, detail } in self.feed.take_drops() {
-            let outcome = Outcome::Dropped { reason, detail, frames };
-            let record = self.record(self.feed.address().to_owned(), outcome, StageMicros::default(), (None, 0));
+            let record = self.recorder.lost(&self.feed, Outcome::Dropped { reason, detail, frames });
+            self.recorder.advance(frames);
             self.emit(record, sinks)?;
         }
         Ok(())
     }
 
-    /// Takes the frame in hand all the way; it always yields a record.
-    fn frame(&mut self) -> Record {
-        let mut stages = self.feed.stages();
-        let answer = Image::of(self.feed.frame(), self.settings.limits, &mut stages)
-            .and_then(|image| self.cascade.answer(&image, &mut stages));
-        match answer {
-            Ok(answer) => {
-                let times = self.feed.age_and_latency_us();
-                self.record(self.feed.frame().name.clone(), Outcome::Answered(answer), stages, times)
+    /// Takes the frame in hand all the way, or to a base that will answer later.
+    fn frame(&mut self) -> Option<Box<Record>> {
+        let Self { settings, feed, cascade, recorder, offload } = self;
+        let mut stages = feed.stages();
+        let answer = Image::of(feed.frame(), settings.limits, &mut stages).and_then(|image| match offload {
+            None => cascade.answer(&image, &mut stages).map(|answer| Some(recorder.answered(feed, answer, stages))),
+            Some(offload) => {
+                let (answer, exits) = cascade.saver_answer(&image, &mut stages)?;
+                let record = recorder.answered(feed, answer, stages);
+                if exits { Ok(Some(record)) } else { offload.escalate(&image, feed.jpeg(), Draft::new(record)) }
             }
-            Err(Drop { reason, detail }) => self.dropped(reason, detail, stages),
-        }
-    }
-
-    /// A frame that the source itself could not give.
-    fn unusable(&self, reason: DropReason, detail: String) -> Record {
-        self.dropped(reason, detail, self.feed.stages())
-    }
-
-    fn dropped(&self, reason: DropReason, detail: String, stages: StageMicros) -> Record {
-        let name = self.feed.frame().name.clone();
-        log::info!("{name}: {detail}");
-        let outcome = Outcome::Dropped { reason, detail, frames: 1 };
-        self.record(name, outcome, stages, self.feed.age_and_latency_us())
-    }
-
-    fn record(&self, source: String, outcome: Outcome, stages_us: StageMicros, times: (Option<u64>, u64)) -> Record {
-        Record {
-            schema: RECORD_SCHEMA,
-            run: self.name.clone(),
-            sequence: self.next_sequence,
-            time_utc: Timestamp::now().strftime("%Y-%m-%dT%H:%M:%S.%6fZ").to_string(),
-            monotonic_us: micros_since(self.started),
-            truth: self.truth.class(Path::new(&source)),
-            source,
-            outcome,
-            stages_us,
-            latency_us: times.1,
-            frame_age_us: times.0,
-            saver_model: self.cascade.saver.short_hash.clone(),
-            base_model: self.cascade.base.short_hash.clone(),
-        }
+        });
+        answer.unwrap_or_else(|dropped| Some(recorder.dropped(feed, dropped, stages)))
     }
 }
 
@@ -227,7 +237,13 @@ impl Sinks<'_> {
         }
     }
 
-    fn finish(self, settings: &Settings, interrupted: bool, status: Option<CaptureStatus>) -> Result<(), Failure> {
+    fn finish(
+        self,
+        settings: &Settings,
+        interrupted: bool,
+        status: Option<CaptureStatus>,
+        counts: Option<ClientCounts>,
+    ) -> Result<(), Failure> {
         let Self { args, log, summary, progress, out } = self;
         progress.finish_and_clear();
         let report = summary.report();
@@ -235,6 +251,9 @@ impl Sinks<'_> {
             let mut object = json!({ "summary": report });
             if let (Some(status), Some(fields)) = (status, object.as_object_mut()) {
                 fields.insert("capture".into(), serde_json::to_value(status)?);
+            }
+            if let (Some(counts), Some(fields)) = (counts, object.as_object_mut()) {
+                fields.insert("offload".into(), serde_json::to_value(counts)?);
             }
             writeln!(out, "{object}")?;
             return Ok(());
@@ -246,6 +265,9 @@ impl Sinks<'_> {
         write_summary(out, &report)?;
         if let Some(status) = status {
             write_capture(out, &status)?;
+        }
+        if let Some(counts) = counts {
+            write_offload(out, &counts)?;
         }
         if let (Some(log), Some(options)) = (&log, &settings.log) {
             writeln!(out, "exit log: {} records in {}, {} lost", log.written(), options.folder.display(), log.lost())?;

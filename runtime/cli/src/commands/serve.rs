@@ -1,12 +1,11 @@
 //! `tinysaver serve`: the base on another machine.
 
-use std::fs;
 use std::io::Write;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::Result;
 use tinysaver_board::DecodeLimits;
 use tinysaver_offload::server::{Limits, ModelOffer, Server, ServerControl, ServerOptions};
 use tinysaver_offload::tls::TlsFiles;
@@ -14,6 +13,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::config::KernelArgs;
 use crate::failure::Failure;
+use crate::offload::read_token;
 use crate::pair::Pair;
 use crate::serving::offer;
 
@@ -130,19 +130,6 @@ fn options(args: &ServeArgs) -> Result<ServerOptions> {
         tls,
         token: args.token_file.as_deref().map(read_token).transpose()?,
     })
-}
-
-/// The first line of a file.
-///
-/// # Errors
-/// It cannot be read, or the line is empty.
-pub fn read_token(path: &Path) -> Result<String> {
-    let text = fs::read_to_string(path).with_context(|| path.display().to_string())?;
-    let token = text.lines().next().unwrap_or_default().trim().to_owned();
-    if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
-        bail!("{}: its first line is no token: visible ASCII letters are wanted", path.display());
-    }
-    Ok(token)
 }
 
 fn load(args: &ServeArgs) -> Result<Vec<ModelOffer>> {

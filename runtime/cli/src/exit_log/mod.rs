@@ -77,6 +77,7 @@ pub(crate) mod tests {
             source: "photos/lion.jpg".into(),
             outcome: Outcome::Answered(Answer {
                 exit: Exit::Saver,
+                degraded: None,
                 class: 291,
                 label: "lion".into(),
                 probability: 0.75,

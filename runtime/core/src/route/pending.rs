@@ -99,8 +99,8 @@ impl PendingFrame {
 
     fn decide(&mut self, now: Duration, event: Event, local_fits: bool) -> Action {
         match event {
-            Event::RemoteAnswered if self.remote => return Action::TakeRemote,
-            Event::LocalAnswered if self.local == Local::Asked => return Action::TakeLocal,
+            Event::RemoteAnswered if self.remote && now <= self.deadline => return Action::TakeRemote,
+            Event::LocalAnswered if self.local == Local::Asked && now <= self.deadline => return Action::TakeLocal,
             Event::RemoteFailed(why) => {
                 self.remote = false;
                 self.trouble.get_or_insert(why);
@@ -166,6 +166,7 @@ mod tests {
         check(remote(None, true), &[(99, Tick, true)], Action::Wait);
         check(remote(None, true), &[(100, Tick, true)], Action::FallBack(Degraded::Deadline));
         check(PendingFrame::local(ms(100)), &[(50, LocalAnswered, true)], Action::TakeLocal);
+        check(PendingFrame::local(ms(100)), &[(101, LocalAnswered, true)], Action::FallBack(Degraded::Deadline));
         check(
             PendingFrame::local(ms(100)),
             &[(50, LocalFailed(Degraded::Local), true)],
@@ -210,7 +211,7 @@ mod tests {
                         asked_local = true;
                     }
                     Action::TakeLocal => {
-                        prop_assert!(asked_local);
+                        prop_assert!(asked_local && now <= 100);
                         ends += 1;
                     }
                     Action::TakeRemote | Action::FallBack(_) => ends += 1,

@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HOST};
-use http::{HeaderValue, Method, Request, StatusCode};
+use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body::Body as _;
 use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Incoming;
 use serde_json::Value;
 use tonic::client::Grpc;
 use tonic_prost::ProstCodec;
@@ -162,14 +163,28 @@ impl Peer {
         Ok(sender)
     }
 
-    async fn rest_sender(&self) -> Result<RestSender, RemoteFailure> {
-        // The one used last is the least likely to have been closed by the server meanwhile.
-        while let Some(mut sender) = { lock(&self.rest).pop() } {
-            if sender.ready().await.is_ok() {
-                return Ok(sender);
+    /// Sends a request over a connection that is open already or a new one. A server may close an idle connection at any
+    /// time, which shows only when it is used: then, and only then, the request is sent once more.
+    async fn send_rest(
+        &self,
+        method: &Method,
+        path: &str,
+        body: Option<&(Bytes, Option<usize>)>,
+    ) -> Result<(Response<Incoming>, RestSender), RemoteFailure> {
+        let link = |error: hyper::Error| RemoteFailure::Link(error.to_string());
+        // The one used last is the least likely to have been closed.
+        let used = { lock(&self.rest).pop() };
+        if let Some(mut sender) = used
+            && sender.ready().await.is_ok()
+        {
+            match sender.send_request(self.http_request(method, path, body)?).await {
+                Ok(response) => return Ok((response, sender)),
+                Err(error) => log::debug!("{}: a used connection failed: {error}", self.url),
             }
         }
-        connect_rest(&self.url, self.tls.as_ref()).await
+        let mut sender = connect_rest(&self.url, self.tls.as_ref()).await?;
+        let response = sender.send_request(self.http_request(method, path, body)?).await.map_err(link)?;
+        Ok((response, sender))
     }
 
     async fn http(
@@ -178,10 +193,7 @@ impl Peer {
         path: &str,
         body: Option<(Bytes, Option<usize>)>,
     ) -> Result<HttpReply, RemoteFailure> {
-        let mut sender = self.rest_sender().await?;
-        let request = self.http_request(method, path, body)?;
-        let link = |error: hyper::Error| RemoteFailure::Link(error.to_string());
-        let response = sender.send_request(request).await.map_err(link)?;
+        let (response, sender) = self.send_rest(&method, path, body.as_ref()).await?;
         let status = response.status();
         let header_length =
             response.headers().get(HEADER_LENGTH).and_then(|value| value.to_str().ok()).map(str::to_owned);
@@ -214,15 +226,15 @@ impl Peer {
 
     fn http_request(
         &self,
-        method: Method,
+        method: &Method,
         path: &str,
-        body: Option<(Bytes, Option<usize>)>,
+        body: Option<&(Bytes, Option<usize>)>,
     ) -> Result<Request<Full<Bytes>>, RemoteFailure> {
         let mut builder = Request::builder().method(method).uri(path).header(HOST, self.url.authority());
         if let Some(token) = &self.token {
             builder = builder.header(AUTHORIZATION, token);
         }
-        if let Some((bytes, json_bytes)) = &body {
+        if let Some((bytes, json_bytes)) = body {
             builder = builder.header(CONTENT_LENGTH, bytes.len());
             builder = match json_bytes {
                 Some(json_bytes) => {
@@ -231,7 +243,7 @@ impl Peer {
                 None => builder.header(CONTENT_TYPE, "application/json"),
             };
         }
-        let bytes = body.map(|(bytes, _)| bytes).unwrap_or_default();
+        let bytes = body.map(|(bytes, _)| bytes.clone()).unwrap_or_default();
         builder.body(Full::new(bytes)).map_err(|error| RemoteFailure::Link(error.to_string()))
     }
 }

@@ -334,6 +334,8 @@ fn decode_tensor(tensor: WireTensor, raw: Option<Bytes>) -> Result<Tensor, Proto
     })?;
     let data = match (raw, tensor.contents) {
         (Some(raw), None) => raw,
+        // MLServer sends both, one of them empty.
+        (Some(raw), Some(contents)) if contents == Contents::default() => raw,
         (Some(_), Some(_)) => {
             return Err(ProtocolError::Contents { tensor: tensor.name, detail: "both raw contents and contents" });
         }
@@ -415,7 +417,9 @@ mod tests {
         assert!(check("UINT8", Contents { ints: vec![1, 2], ..Contents::default() }).is_err(), "in the wrong field");
         let floats = Contents { floats: vec![1.0, -2.0], ..Contents::default() };
         assert_eq!(check("FP32", floats.clone()).unwrap(), [1.0f32.to_le_bytes(), (-2.0f32).to_le_bytes()].concat());
-        assert!(tensors(vec![wire("FP32", floats)], vec![Bytes::from_static(&[0; 8])]).is_err(), "two forms at once");
+        let raw = || vec![Bytes::from_static(&[0; 8])];
+        assert!(tensors(vec![wire("FP32", floats)], raw()).is_err(), "two forms at once");
+        assert!(tensors(vec![wire("FP32", Contents::default())], raw()).is_ok(), "one of them empty");
     }
 
     proptest! {

@@ -1,0 +1,101 @@
+//! Bases on other machines, and the frames that wait for them.
+
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use tinysaver_core::{DropReason, Record};
+use tinysaver_offload::client::ClientCounts;
+
+use super::answers::{Answers, Draft};
+use super::bases::Message;
+use super::escalator::{Escalated, Escalator};
+use super::settings::OffloadSettings;
+use crate::cascade::Cascade;
+use crate::frames::{Drop, Image};
+use crate::pair::Pair;
+
+/// Sends frames off and gives their records back, all in the order of the frames.
+pub struct Offload {
+    escalator: Escalator,
+    answers: Answers,
+    messages: Receiver<Message>,
+    labels: Vec<String>,
+}
+
+impl Offload {
+    /// Looks for the servers; takes the local base out of the cascade onto a thread of its own.
+    ///
+    /// # Errors
+    /// Certificates or a pair that cannot be used. Servers need not be there.
+    pub fn start(pair: &Pair, cascade: &mut Cascade, settings: &OffloadSettings) -> Result<Self> {
+        let (sender, messages) = channel();
+        let local = cascade.local_base.take();
+        let labels = cascade.labels.clone();
+        let escalator = Escalator::start(pair, &cascade.base.entry, labels.len(), settings, local, sender)?;
+        let answers = Answers::new(escalator.bases(), cascade.base.macs);
+        Ok(Self { escalator, answers, messages, labels })
+    }
+
+    /// Sends a frame on its way; gives the record back where no base can help. `coded` is the JPEG that the frame came
+    /// as, if it did.
+    ///
+    /// # Errors
+    /// The frame cannot be scaled or coded.
+    pub fn escalate(&mut self, image: &Image, coded: Option<&[u8]>, draft: Draft) -> Result<Option<Box<Record>>, Drop> {
+        let failed = |error: anyhow::Error| Drop { reason: DropReason::Engine, detail: format!("{error:#}") };
+        match self.escalator.escalate(image, coded, draft).map_err(failed)? {
+            Escalated::Waits(waiting) => {
+                self.answers.wait(waiting);
+                Ok(None)
+            }
+            Escalated::Falls(draft, reason) => Ok(Some(draft.fall_back(reason, Instant::now()))),
+        }
+    }
+
+    /// A frame that is done; its record waits for those before it.
+    pub fn done(&mut self, record: Box<Record>) {
+        self.answers.done(record);
+    }
+
+    /// Takes in what bases have said meanwhile, and looks after deadlines and hedges.
+    pub fn collect(&mut self) {
+        let Self { answers, messages, labels, .. } = self;
+        messages.try_iter().for_each(|message| answers.take(message, labels));
+        answers.tick(labels);
+    }
+
+    /// The next record, if the oldest frame is done.
+    pub fn next_record(&mut self) -> Option<Box<Record>> {
+        self.answers.next_record()
+    }
+
+    /// Whether frames wait.
+    pub fn is_waiting(&self) -> bool {
+        self.answers.waiting() > 0
+    }
+
+    /// Whether no base can take another frame.
+    pub fn is_full(&self) -> bool {
+        self.answers.waiting() >= self.escalator.max_waiting()
+    }
+
+    /// How long nothing but a message can change anything.
+    pub fn quiet_for(&self) -> Duration {
+        self.answers.quiet_for().unwrap_or(Duration::MAX)
+    }
+
+    /// Waits for a message, or until something else is due.
+    pub fn wait(&mut self) {
+        // The answers hold a sender themselves, so the channel is never closed.
+        match self.messages.recv_timeout(self.quiet_for()) {
+            Ok(message) => self.answers.take(message, &self.labels),
+            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {}
+        }
+    }
+
+    /// What the client has counted.
+    pub fn counts(&self) -> ClientCounts {
+        self.answers.counts()
+    }
+}
