@@ -12,6 +12,8 @@ use zune_core::bytestream::ZCursor;
 use zune_core::colorspace::ColorSpace;
 use zune_core::options::DecoderOptions;
 
+use crate::jpeg::refuse_misread;
+
 /// Upright RGB pixels, 8 bits each, rows from the top.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Picture {
@@ -46,6 +48,9 @@ pub enum DecodeError {
     /// A picture that ends early or contradicts itself.
     #[error("damaged picture: {0}")]
     Damaged(String),
+    /// A picture of a kind that would be read wrongly.
+    #[error("{0}")]
+    Refused(String),
     /// A picture that would need too much memory.
     #[error("{width} x {height} pixels are more than the limit of {max_pixels} (`max_pixels` in the configuration)")]
     TooLarge {
@@ -105,6 +110,7 @@ pub struct EncodeError {
 
 fn decode_jpeg(bytes: &[u8], limits: DecodeLimits) -> Result<(DynamicImage, Orientation), DecodeError> {
     let damaged = |error: zune_jpeg::errors::DecodeErrors| DecodeError::Damaged(one_line(&error.to_string()));
+    refuse_misread(bytes).map_err(|error| DecodeError::Refused(error.to_string()))?;
     // The format's own largest size is 65,535; the limit that counts is the one on pixels, below.
     let options = DecoderOptions::new_safe()
         .set_strict_mode(true)

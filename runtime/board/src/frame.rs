@@ -387,6 +387,13 @@ impl<'a> FrameView<'a> {
         Self::new(format, width, height, colour, planes.get(..format.planes()).unwrap_or_default())
     }
 
+    /// A JPEG of which nobody promised a size.
+    #[must_use]
+    pub fn jpeg(bytes: &'a [u8]) -> Self {
+        let planes = [Plane { bytes, stride: 0 }, Plane { bytes: &[], stride: 0 }, Plane { bytes: &[], stride: 0 }];
+        Self { format: PixelFormat::Mjpeg, width: 1, height: 1, colour: Colour::JPEG, planes }
+    }
+
     /// How the pixels lie.
     #[must_use]
     pub fn format(&self) -> PixelFormat {

@@ -7,6 +7,7 @@ mod decode;
 mod files;
 mod frame;
 mod fused;
+mod jpeg;
 mod live;
 mod pattern;
 mod preprocess;
@@ -17,14 +18,16 @@ mod v4l2;
 pub use decode::{DecodeError, DecodeLimits, EncodeError, Picture, decode, encode_jpeg};
 pub use files::{PictureFiles, SourceError};
 pub use frame::{Colour, FrameError, FrameView, Matrix, PixelFormat, Plane, Range};
-pub use fused::{FramePreprocessor, FrameTensorError};
+pub use fused::{FramePreprocessor, FrameTensorError, FrameWay};
+pub use jpeg::JpegError;
 pub use live::{Capture, CaptureState, CaptureStatus, LatestSlot, Opener, Taken};
 pub use pattern::{TestPattern, TestPatternError};
 pub use preprocess::{ChannelOrder, Filter, Preprocess, PreprocessError, Preprocessor, Tensor};
 pub use source::{
     AddressError, Clock, Content, Dropped, Drops, Fault, FaultKind, FrameBuffer, HttpSource, JpegSplitter,
     MAX_FRAME_BYTES, MjpegFile, MonotonicClock, MultipartReader, Next, Paced, Part, PatternSource, PictureSource,
-    RpicamSource, Source, SourceAddress, Split, StreamOptions, Y4mFile, Y4mHeader, Y4mReader, without_credentials,
+    RpicamSource, Source, SourceAddress, Split, StreamOptions, Y4mFile, Y4mFrame, Y4mHeader, Y4mReader,
+    without_credentials,
 };
 pub use v4l2::{
     CameraInfo, Choice, FormatOffer, RateRange, SizeOffer, SizeRange, V4l2Address, V4l2Opener, Wish, choose,

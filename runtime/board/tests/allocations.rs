@@ -42,8 +42,14 @@ fn a_frame_allocates_nothing_after_the_first() {
     for (side, layout, element) in [(160, Layout::Nhwc, quantised), (260, Layout::Nchw, Element::F32)] {
         let spec = InputSpec { height: side, width: side, channels: 3, layout, element };
         let mut preprocessor = FramePreprocessor::new(&rule, spec).unwrap().with_luma_grid();
-        for format in PixelFormat::ALL.into_iter().filter(|format| !format.is_compressed()) {
-            let bytes = vec![100; 640 * 480 * 3];
+        for format in PixelFormat::ALL {
+            let mut bytes = vec![100; 640 * 480 * 3];
+            if format.is_compressed() {
+                let pixels = std::mem::take(&mut bytes);
+                jpeg_encoder::Encoder::new(&mut bytes, 80)
+                    .encode(&pixels, 640, 480, jpeg_encoder::ColorType::Rgb)
+                    .unwrap();
+            }
             let frame = FrameView::contiguous(format, 640, 480, Colour::JPEG, &bytes, 0).unwrap();
             preprocessor.tensor(&frame).unwrap();
             let before = ALLOCATIONS.load(Ordering::Relaxed);

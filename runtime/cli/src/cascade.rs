@@ -3,12 +3,12 @@
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
-use tinysaver_board::{FramePreprocessor, Preprocessor, Tensor};
-use tinysaver_core::{Answer, Decision, DropReason, Exit, Gate, StageMicros, Temperature, top1};
+use tinysaver_board::{FramePreprocessor, FrameWay, Preprocessor, Tensor};
+use tinysaver_core::{Answer, Decision, Exit, Gate, InputWay, StageMicros, Temperature, top1};
 use tinysaver_engine::{Engine, Input, KernelChoice, load_best};
 
 use crate::config::Settings;
-use crate::frames::{Drop, Image, micros_since};
+use crate::frames::{Drop, Image, micros, micros_since};
 use crate::pair::{ModelEntry, Pair};
 
 /// A model with the tensor it wants and the logits it gave.
@@ -25,11 +25,11 @@ pub struct Stage {
 }
 
 impl Stage {
-    fn load(pair: &Pair, entry: &ModelEntry, classes: usize, kernel: KernelChoice) -> Result<Self> {
-        let (engine, short_hash) = load_engine(pair, entry, classes, kernel)?;
+    fn load(pair: &Pair, entry: &ModelEntry, classes: usize, settings: &Settings) -> Result<Self> {
+        let (engine, short_hash) = load_engine(pair, entry, classes, settings.kernel)?;
         let (rule, name) = (pair.preprocess(entry), || format!("model '{}'", entry.id));
         let of_stills = Preprocessor::new(&rule, engine.input()).with_context(name)?;
-        let of_frames = FramePreprocessor::new(&rule, engine.input()).with_context(name)?;
+        let of_frames = FramePreprocessor::new(&rule, engine.input()).with_context(name)?.with_limits(settings.limits);
         let logits = vec![0.0; engine.classes()];
         Ok(Self { entry: entry.clone(), engine, short_hash, of_stills, of_frames, logits })
     }
@@ -44,22 +44,35 @@ impl Stage {
         Ok(&self.logits)
     }
 
-    /// Fills the tensor and runs the model; adds what each took to `resize_us` and `infer_us`.
-    fn infer(&mut self, image: &Image, resize_us: &mut Option<u64>, infer_us: &mut Option<u64>) -> Result<()> {
+    /// Fills the tensor and runs the model, for so many microseconds. Adds to `stages` what making the tensor took.
+    fn infer(&mut self, image: &Image, stages: &mut StageMicros) -> Result<u64> {
         let started = Instant::now();
-        let tensor = match image {
-            Image::Still(picture) => self.of_stills.tensor(picture)?,
-            Image::Frame(view) => self.of_frames.tensor(view)?,
+        let (tensor, decoding) = match image {
+            Image::Still(picture) => (self.of_stills.tensor(picture)?, None),
+            Image::Frame(view) => self.of_frames.timed_tensor(view)?,
         };
-        *resize_us = Some(resize_us.unwrap_or(0) + micros_since(started));
+        let decode_us = decoding.map(micros);
+        if let Some(decode_us) = decode_us {
+            *stages.decode.get_or_insert(0) += decode_us;
+        }
+        *stages.resize.get_or_insert(0) += micros_since(started).saturating_sub(decode_us.unwrap_or(0));
         let started = Instant::now();
         let input = match tensor {
             Tensor::F32(values) => Input::F32(values),
             Tensor::U8(values) => Input::U8(values),
         };
-        let result = self.engine.infer(input, &mut self.logits);
-        *infer_us = Some(micros_since(started));
-        Ok(result?)
+        self.engine.infer(input, &mut self.logits)?;
+        Ok(micros_since(started))
+    }
+
+    /// How the last frame's tensor was made.
+    fn input_way(&self, image: &Image) -> InputWay {
+        match (image, self.of_frames.way()) {
+            (Image::Still(_), _) => InputWay::Still,
+            (Image::Frame(_), FrameWay::Pixels) => InputWay::Pixels,
+            (Image::Frame(_), FrameWay::Jpeg) => InputWay::Jpeg,
+            (Image::Frame(_), FrameWay::WholePicture) => InputWay::WholeJpeg,
+        }
     }
 }
 
@@ -112,11 +125,11 @@ impl Cascade {
     /// Anything that does not fit, named.
     pub fn load(pair: &Pair, settings: &Settings) -> Result<Self> {
         let labels = pair.load_labels()?;
-        let kernel = settings.kernel;
-        let saver = Stage::load(pair, pair.saver(settings.saver.as_deref())?, labels.len(), kernel).context("saver")?;
+        let saver =
+            Stage::load(pair, pair.saver(settings.saver.as_deref())?, labels.len(), settings).context("saver")?;
         let entry = pair.base(settings.base.as_deref())?;
         let is_local = settings.offload.as_ref().is_none_or(|offload| offload.local_base);
-        let local = is_local.then(|| Stage::load(pair, entry, labels.len(), kernel).context("base")).transpose()?;
+        let local = is_local.then(|| Stage::load(pair, entry, labels.len(), settings).context("base")).transpose()?;
         let base = Base {
             entry: entry.clone(),
             short_hash: entry.sha256.chars().take(16).collect(),
@@ -137,16 +150,16 @@ impl Cascade {
         if exits {
             return Ok(answer);
         }
-        self.base_answer(answer, image, stages).map_err(|error| failed(&error))
+        self.base_answer(answer, image, stages).map_err(|error| Drop::from(&error))
     }
 
     /// What the saver says, and whether the gate lets it stand.
     pub fn saver_answer(&mut self, image: &Image, stages: &mut StageMicros) -> Result<(Answer, bool), Drop> {
-        self.try_saver(image, stages).map_err(|error| failed(&error))
+        self.try_saver(image, stages).map_err(|error| Drop::from(&error))
     }
 
     fn try_saver(&mut self, image: &Image, stages: &mut StageMicros) -> Result<(Answer, bool)> {
-        self.saver.infer(image, &mut stages.resize, &mut stages.saver)?;
+        stages.saver = Some(self.saver.infer(image, stages)?);
         let Decision { saver, exits } = self.gate.decide(&self.saver.logits)?;
         let answer = Answer {
             exit: Exit::Saver,
@@ -158,6 +171,7 @@ impl Cascade {
             confidence: saver.probability,
             threshold: self.gate.threshold,
             temperature: self.gate.temperature,
+            input: Some(self.saver.input_way(image)),
             macs: self.saver.engine.macs(),
             macs_always_base: self.base.macs,
         };
@@ -166,7 +180,7 @@ impl Cascade {
 
     fn base_answer(&mut self, saver: Answer, image: &Image, stages: &mut StageMicros) -> Result<Answer> {
         let base = self.local_base.as_mut().context("there is no base on this board")?;
-        base.infer(image, &mut stages.resize, &mut stages.base)?;
+        stages.base = Some(base.infer(image, stages)?);
         let prediction = top1(&base.logits, Temperature::ONE)?;
         Ok(Answer {
             exit: Exit::BaseLocal,
@@ -181,8 +195,4 @@ impl Cascade {
     fn label(&self, class: usize) -> String {
         self.labels.get(class).cloned().unwrap_or_default()
     }
-}
-
-fn failed(error: &anyhow::Error) -> Drop {
-    Drop { reason: DropReason::Engine, detail: format!("{error:#}") }
 }

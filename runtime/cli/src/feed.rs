@@ -11,7 +11,7 @@ use tinysaver_board::{
 };
 use tinysaver_core::{DropReason, StageMicros};
 
-use crate::frames::micros_since;
+use crate::frames::{micros, micros_since};
 
 /// How long to wait for a live frame before looking after other things.
 const WAIT: Duration = Duration::from_millis(100);
@@ -158,10 +158,6 @@ impl Feed {
             self.drops.add(DropReason::Stopped, 1, "the run ended before its turn");
         }
     }
-}
-
-fn micros(duration: Duration) -> u64 {
-    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
 
 fn open_live(address: SourceAddress) -> Result<Kind> {

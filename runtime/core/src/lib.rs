@@ -13,10 +13,12 @@ pub mod route;
 mod summary;
 mod tensor;
 
-pub use change::{GRID_COLUMNS, GRID_ROWS, LumaGrid};
+pub use change::{Change, ChangeGate, GRID_COLUMNS, GRID_ROWS, LUMA_UNITS, LumaGrid, ReuseSettings};
 pub use confidence::{ConfidenceError, Prediction, Temperature, TemperatureError, top1, top1_of_scores};
 pub use gate::{Decision, Gate, Threshold, ThresholdError};
-pub use record::{Answer, DropReason, Exit, OLDEST_RECORD_SCHEMA, Outcome, RECORD_SCHEMA, Record, StageMicros};
+pub use record::{
+    Answer, DropReason, Exit, InputWay, OLDEST_RECORD_SCHEMA, Outcome, RECORD_SCHEMA, Record, StageMicros,
+};
 pub use summary::{
     AccuracyReport, CONFIDENCE_BINS, ConfidenceReport, ExitReport, OperationsReport, Percentiles, Stage, Summary,
     SummaryReport,

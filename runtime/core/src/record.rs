@@ -102,6 +102,20 @@ impl DropReason {
     }
 }
 
+/// How a frame became the saver's input.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum InputWay {
+    /// A picture file: decoded whole, scaled with the filter that the model was trained with.
+    Still,
+    /// A camera's pixels, straight into the tensor.
+    Pixels,
+    /// A stream's JPEG, decoded no larger and no further than the model needs, straight into the tensor.
+    Jpeg,
+    /// An unusual JPEG of a stream, decoded whole, then as pixels.
+    WholeJpeg,
+}
+
 /// Microseconds that each stage took; a stage that did not run is absent.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StageMicros {
@@ -147,6 +161,9 @@ pub struct Answer {
     pub threshold: Threshold,
     /// The temperature behind the confidence.
     pub temperature: Temperature,
+    /// How the saver's input was made; absent from older logs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub input: Option<InputWay>,
     /// Multiply-accumulates that were spent on this frame.
     pub macs: u64,
     /// Multiply-accumulates that the base alone would have spent.
@@ -259,6 +276,7 @@ pub(crate) mod tests {
                 confidence: 0.75,
                 threshold: Threshold::try_from(0.7).unwrap(),
                 temperature: Temperature::ONE,
+                input: Some(InputWay::Still),
                 macs: 197,
                 macs_always_base: 860,
             }),
@@ -287,7 +305,7 @@ pub(crate) mod tests {
                 r#"{"schema":2,"run":"20261124T040000Z-77","sequence":3,"time_utc":"2026-11-24T04:00:01.000250Z","#,
                 r#""monotonic_us":1000250,"source":"photos/lion.jpg","outcome":"answered","exit":"saver","class":291,"#,
                 r#""label":"lion","probability":0.75,"saver_class":291,"confidence":0.75,"threshold":0.7,"#,
-                r#""temperature":1.0,"macs":197,"macs_always_base":860,"truth":291,"#,
+                r#""temperature":1.0,"input":"still","macs":197,"macs_always_base":860,"truth":291,"#,
                 r#""stages_us":{"read":90,"decode":800,"resize":70,"saver":9000},"latency_us":10000,"#,
                 r#""saver_model":"0123456789abcdef","base_model":"fedcba9876543210"}"#
             )

@@ -1,7 +1,7 @@
 //! From averaged components to a row of the tensor: colour, normalisation and quantisation as one affine map in fixed
 //! point.
 
-use tinysaver_core::{Element, InputSpec, Layout};
+use tinysaver_core::{Element, InputSpec, LUMA_UNITS, Layout};
 
 use super::FrameTensorError;
 use crate::frame::{Colour, Matrix, PixelFormat, Range};
@@ -9,9 +9,6 @@ use crate::preprocess::{ChannelOrder, Preprocess};
 
 /// A whole level in the fixed-point numbers behind f32 tensors; small enough that 255 of them are exact in f32.
 const LEVEL_F32: f64 = 16_384.0;
-
-/// Units of a luma sample to a level.
-pub(crate) const LUMA_UNITS: u32 = 128;
 
 /// A linear map of up to three components, real-valued.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -8,6 +8,7 @@
 //! Stills take another way ([`crate::Preprocessor`]): with the filter that the pair's model was trained with.
 
 mod axis;
+mod coded;
 mod colour;
 mod dots;
 mod luma;
@@ -15,12 +16,17 @@ mod sample;
 #[cfg(test)]
 mod tests;
 
+use std::time::Duration;
+
 use tinysaver_core::{InputSpec, LumaGrid};
 
+use self::coded::CodedFrame;
 use self::colour::Conversion;
 use self::luma::LumaSums;
 use self::sample::{Geometry, Sampler};
+use crate::decode::{DecodeError, DecodeLimits};
 use crate::frame::{Colour, Component, FrameView, PixelFormat, Plane};
+use crate::jpeg::{JpegError, Wanted};
 use crate::preprocess::{Preprocess, PreprocessError, Tensor, centre_square, check_rule, empty_tensor};
 
 /// Why a frame became no tensor.
@@ -37,6 +43,23 @@ pub enum FrameTensorError {
     /// Mean, std or the tensor's scale are too extreme for fixed point.
     #[error("mean, std and the model's input scale give numbers beyond 32 bits")]
     Normalisation,
+    /// A camera's JPEG that gives no picture.
+    #[error(transparent)]
+    Jpeg(#[from] JpegError),
+    /// A picture that was left to the decoder of stills, and gave nothing there either.
+    #[error(transparent)]
+    Still(#[from] DecodeError),
+}
+
+/// How a frame became a tensor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FrameWay {
+    /// From the camera's layout.
+    Pixels,
+    /// From a JPEG, decoded no larger and no further than needed.
+    Jpeg,
+    /// From an unusual JPEG (or a picture of another kind), decoded whole.
+    WholePicture,
 }
 
 /// Frames of one layout, size and colour.
@@ -61,6 +84,7 @@ struct Plan {
 pub struct FramePreprocessor {
     rule: Preprocess,
     spec: InputSpec,
+    jpeg: CodedFrame,
     plan: Option<Plan>,
     tensor: Tensor,
     luma: Option<LumaSums>,
@@ -74,7 +98,27 @@ impl FramePreprocessor {
     /// A rule out of range or a tensor that is no colour picture.
     pub fn new(rule: &Preprocess, spec: InputSpec) -> Result<Self, PreprocessError> {
         check_rule(rule, &spec)?;
-        Ok(Self { rule: *rule, spec, plan: None, tensor: empty_tensor(&spec), luma: None, fill_tensor: fastest() })
+        Ok(Self {
+            rule: *rule,
+            spec,
+            jpeg: CodedFrame::new(Wanted {
+                crop_fraction: rule.crop_fraction,
+                columns: spec.width,
+                rows: spec.height,
+                max_pixels: DecodeLimits::default().max_pixels,
+            }),
+            plan: None,
+            tensor: empty_tensor(&spec),
+            luma: None,
+            fill_tensor: fastest(),
+        })
+    }
+
+    /// Refuses coded frames of more pixels than this instead of [`DecodeLimits::default`].
+    #[must_use]
+    pub fn with_limits(mut self, limits: DecodeLimits) -> Self {
+        self.jpeg.wanted.max_pixels = limits.max_pixels;
+        self
     }
 
     /// Also keeps the luma grid of each frame, for the change gate.
@@ -89,25 +133,43 @@ impl FramePreprocessor {
     /// # Errors
     /// See [`FrameTensorError`].
     pub fn tensor(&mut self, frame: &FrameView) -> Result<&Tensor, FrameTensorError> {
-        let kind = FrameKind::of(frame);
-        self.fill(kind, frame.planes())?;
-        Ok(&self.tensor)
+        self.timed_tensor(frame).map(|(tensor, _)| tensor)
     }
 
-    /// The luma grid of the last frame; `None` before the first and without [`Self::with_luma_grid`].
-    #[must_use]
-    pub fn luma_grid(&self) -> Option<LumaGrid> {
-        self.plan.as_ref().and(self.luma.as_ref()).map(LumaSums::grid)
-    }
-
-    fn fill(&mut self, kind: FrameKind, planes: &[Plane]) -> Result<(), FrameTensorError> {
+    /// As [`Self::tensor`], and what of its time went into decoding; `None` for a frame that was not coded.
+    ///
+    /// # Errors
+    /// See [`FrameTensorError`].
+    pub fn timed_tensor(&mut self, frame: &FrameView) -> Result<(&Tensor, Option<Duration>), FrameTensorError> {
+        let (kind, of_jpeg);
+        let planes = if frame.format().is_compressed() {
+            kind = self.jpeg.decode(frame)?;
+            of_jpeg = self.jpeg.planes();
+            &of_jpeg[..]
+        } else {
+            self.jpeg.way = FrameWay::Pixels;
+            kind = FrameKind::of(frame);
+            frame.planes()
+        };
         let plan = match self.plan.take().filter(|plan| plan.kind == kind) {
             Some(plan) => plan,
             None => Plan::new(kind, &self.rule, &self.spec)?,
         };
         let plan = self.plan.insert(plan);
         (self.fill_tensor)(plan, planes, &self.spec, self.luma.as_mut(), &mut self.tensor);
-        Ok(())
+        Ok((&self.tensor, (self.jpeg.way != FrameWay::Pixels).then_some(self.jpeg.time)))
+    }
+
+    /// How the last frame became a tensor.
+    #[must_use]
+    pub fn way(&self) -> FrameWay {
+        self.jpeg.way
+    }
+
+    /// The luma grid of the last frame; `None` before the first and without [`Self::with_luma_grid`].
+    #[must_use]
+    pub fn luma_grid(&self) -> Option<LumaGrid> {
+        self.plan.as_ref().and(self.luma.as_ref()).map(LumaSums::grid)
     }
 }
 

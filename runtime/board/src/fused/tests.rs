@@ -275,7 +275,8 @@ proptest! {
         let frame = frame(format, (width, height), LIMITED, &bytes, stride);
         let rule = Preprocess { crop_fraction: fraction, ..PLAIN };
         let off = furthest(&f32s(&rule, side, &frame), &reference(&rule, side, &frame));
-        // A crop's edge is kept to 1/4096 of a sample, and samples here may differ by 255.
-        prop_assert!(off < 2.0, "{off} levels");
+        // A pixel is a whole number of 1/4096 of a sample: at the crop's edge that adds up to 1/200, and samples here
+        // may differ by 255 on both axes.
+        prop_assert!(off < 6.0, "{off} levels");
     }
 }

@@ -96,12 +96,16 @@ impl FrameBuffer {
         Ok(())
     }
 
-    /// The pixels, checked; `None` for what is coded as a file.
+    /// The pixels, checked, or a stream's JPEG; `None` for a file.
     ///
     /// # Errors
     /// There are too few bytes.
     pub fn view(&self) -> Option<Result<FrameView<'_>, FrameError>> {
-        let Content::Pixels { format, width, height, colour, planes } = self.content else { return None };
+        let (format, width, height, colour, planes) = match self.content {
+            Content::File => return None,
+            Content::Jpeg => return Some(Ok(FrameView::jpeg(&self.bytes))),
+            Content::Pixels { format, width, height, colour, planes } => (format, width, height, colour, planes),
+        };
         let planes = planes.map(|(start, stride)| Plane { bytes: self.bytes.get(start..).unwrap_or_default(), stride });
         let planes = planes.get(..format.planes()).unwrap_or_default();
         Some(FrameView::new(format, width, height, colour, planes))

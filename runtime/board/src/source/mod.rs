@@ -38,7 +38,7 @@ pub use paced::Paced;
 pub use pattern_source::PatternSource;
 pub use picture_source::PictureSource;
 pub use rpicam::RpicamSource;
-pub use y4m::{Y4mFile, Y4mHeader, Y4mReader};
+pub use y4m::{Y4mFile, Y4mFrame, Y4mHeader, Y4mReader};
 
 /// A frame of more bytes than this is refused: more than a raw 8K picture, little enough for a board.
 pub const MAX_FRAME_BYTES: usize = 64 << 20;

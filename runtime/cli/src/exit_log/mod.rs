@@ -85,6 +85,7 @@ pub(crate) mod tests {
                 confidence: 0.75,
                 threshold: Threshold::try_from(0.7).unwrap(),
                 temperature: Temperature::ONE,
+                input: None,
                 macs: 197_000_000,
                 macs_always_base: 860_000_000,
             }),

@@ -4,7 +4,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use tinysaver_core::{DropReason, Record};
+use tinysaver_core::Record;
 use tinysaver_offload::client::ClientCounts;
 
 use super::answers::{Answers, Draft};
@@ -43,8 +43,7 @@ impl Offload {
     /// # Errors
     /// The frame cannot be scaled or coded.
     pub fn escalate(&mut self, image: &Image, coded: Option<&[u8]>, draft: Draft) -> Result<Option<Box<Record>>, Drop> {
-        let failed = |error: anyhow::Error| Drop { reason: DropReason::Engine, detail: format!("{error:#}") };
-        match self.escalator.escalate(image, coded, draft).map_err(failed)? {
+        match self.escalator.escalate(image, coded, draft).map_err(|error| Drop::from(&error))? {
             Escalated::Waits(waiting) => {
                 self.answers.wait(waiting);
                 Ok(None)
