@@ -40,7 +40,7 @@ check-coverage: models ## every supported architecture against onnxruntime (docs
 test-rust: models ## unit tests and end-to-end tests of the built binary
 	cargo test --release --locked --workspace
 
-.PHONY: cross test-arm vm-test mca
+.PHONY: cross test-arm test-arm-kernels vm-test mca
 cross: ## build the binary for ARM boards, into target/TRIPLE/dist (targets/README.md)
 	for triple in $(ARM); do \
 	  targets/cross.sh $$triple build --profile dist --locked --package tinysaver-cli && \
@@ -49,6 +49,9 @@ cross: ## build the binary for ARM boards, into target/TRIPLE/dist (targets/READ
 
 test-arm: models ## the ARM build under qemu-user: same answers to the bit, kernels against their definition
 	$(PYTHON) targets/test.py --native $(BIN) --pictures $(PHOTOS)
+
+test-arm-kernels: ## the int8 engine's aarch64 kernels under qemu-user against their definition; CI runs this
+	$(PYTHON) targets/test.py --kernels
 
 vm-test: models ## the ARM build on an emulated board with a real kernel's camera driver and its faults (needs qemu-system-arm)
 	targets/cross.sh aarch64-unknown-linux-gnu build --profile emulated --locked --workspace
@@ -78,6 +81,10 @@ bench-f32: models ## tract's f32 with and without this engine's depthwise kernel
 
 check-base: models ## the int8 base against the f32 base on the demo photos, into docs/figures/base.md
 	$(PYTHON) models/coverage/base.py $(BIN) docs/figures
+
+.PHONY: asan
+asan: ## the kernels' tests under AddressSanitizer
+	RUSTC_BOOTSTRAP=1 RUSTFLAGS=-Zsanitizer=address cargo test --release --locked --manifest-path runtime/engine/kernel-tests/Cargo.toml --target x86_64-unknown-linux-gnu
 
 deny: ## licences and sources of all dependencies (needs cargo-deny)
 	cargo deny check licenses bans sources

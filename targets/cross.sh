@@ -3,7 +3,7 @@
 #   container  the program `cross`, where docker or podman answers (targets/Cross.toml)
 #   rustup     rustup's standard library, where `rustup target add TRIPLE` was done
 #   debian     Debian's compiler and library, unpacked by tools.sh
-# CROSS_WAY forces one, CROSS_TOOLS is where tools.sh puts things, CROSS_GLIBC the oldest glibc that the binary has to run
+# COMMAND `tools` only fetches what is needed. CROSS_WAY forces one, CROSS_TOOLS is where tools.sh puts things, CROSS_GLIBC the oldest glibc that the binary has to run
 # with, QEMU_CPU the processor that `test` and `run` emulate.
 set -euo pipefail
 here=$(dirname "$(readlink -f "$0")")
@@ -32,12 +32,14 @@ esac
 export QEMU_CPU=${QEMU_CPU:-$cpu}
 chosen=${CROSS_WAY:-$(way)}
 if [[ $chosen == container ]]; then
+  [[ $command != tools ]] || exit 0
   export CROSS_CONFIG=$here/Cross.toml
   exec cross "$command" --target "$triple" "$@"
 fi
 
 options=()
 "$here/tools.sh" "$tools" "$([[ $chosen == debian ]] && echo rust)"
+[[ $command != tools ]] || exit 0
 if [[ $chosen == debian ]]; then
   export RUSTC=$tools/rust/bin/rustc RUSTDOC=$tools/rust/bin/rustdoc
   # Debian has no library for the other targets: cargo builds it from the source beside the compiler.

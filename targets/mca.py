@@ -46,7 +46,7 @@ CORES = (
 
 @dataclass(frozen=True)
 class Kernel:
-    """An inner loop: the function that holds it, an instruction of it, and the share of the limit that it has to reach.
+    """An inner loop: the function that holds it (a part of its mangled name), an instruction of it, and the share of the limit that it has to reach.
 
     `limits` are MACs a cycle, by core; a core that is not named does not run the kernel.
     """
@@ -65,10 +65,10 @@ INTO_I32 = {"cortex-a53": 4, "cortex-a72": 4, "cortex-a76": 4, "neoverse-n1": 4}
 INTO_I16 = {"cortex-a53": 16 / 3, "cortex-a72": 8, "cortex-a76": 8, "neoverse-n1": 8}
 SDOT = {"cortex-a76": 32, "neoverse-n1": 32}
 KERNELS = (
-    Kernel("convolution, SMULL + SMLAL + SADALP", "aarch64::multiply_long::", "sadalp", INTO_I16, 0.80),
-    Kernel("convolution in pairs, SMLAL", "aarch64::pairs::", "smlal", INTO_I32, None),
-    Kernel("convolution, SDOT", "aarch64::signed_dot::", "sdot", SDOT, 0.85),
-    Kernel("depthwise, SMLAL", "aarch64::depthwise::block_16", "smlal", INTO_I32, None),
+    Kernel("convolution, SMULL + SMLAL + SADALP", "aarch6413multiply_long", "sadalp", INTO_I16, 0.80),
+    Kernel("convolution in pairs, SMLAL", "aarch645pairs", "smlal", INTO_I32, None),
+    Kernel("convolution, SDOT", "aarch6410signed_dot", "sdot", SDOT, 0.85),
+    Kernel("depthwise, SMLAL", "aarch649depthwise8block_16", "smlal", INTO_I32, None),
 )
 
 
@@ -82,14 +82,19 @@ def tool(name: str) -> str:
 
 def functions(binary: Path) -> dict[str, list[tuple[int, str]]]:
     """Instructions of each kernel function: (address, text)."""
-    command = [tool("llvm-objdump"), "-d", "--no-show-raw-insn", "--demangle", str(binary)]
+    names = subprocess.run([tool("llvm-nm"), str(binary)], capture_output=True, text=True, check=True).stdout.split()
+    kernels = ",".join(sorted({name for name in names if "7kernels7aarch64" in name}))
+    if not kernels:
+        sys.exit(f"mca.py: {binary} has no aarch64 kernels, or was stripped")
+    # the names only: the whole binary would take minutes
+    command = [tool("llvm-objdump"), "--no-show-raw-insn", f"--disassemble-symbols={kernels}", str(binary)]
     text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     found: dict[str, list[tuple[int, str]]] = {}
     current: list[tuple[int, str]] | None = None
     for line in text.splitlines():
         if header := re.match(r"[0-9a-f]+ <(.*)>:$", line):
             name = header[1]
-            current = found.setdefault(name, []) if "::int8::kernels::aarch64::" in name else None
+            current = found.setdefault(name, [])
         elif current is not None and (code := re.match(r"\s*([0-9a-f]+):\s+(.*)$", line)):
             current.append((int(code[1], 16), code[2].strip()))
     return found

@@ -174,7 +174,7 @@ unsafe fn one_row<
                     // The weights of the first four taps, and of the last one, are the block's last.
                     let at = match offset.wrapping_sub(slot * STRIDE) {
                         0 => COLUMNS * QUAD,
-                        tap if tap + 1 == COLUMNS => COLUMNS * QUAD + QUAD,
+                        tap if tap == COLUMNS - 1 => COLUMNS * QUAD + QUAD,
                         _ => continue,
                     };
                     // SAFETY: a block of a 5 x 5 window holds seven times four vectors of weights.
