@@ -82,7 +82,16 @@ bench-f32: models ## tract's f32 with and without this engine's depthwise kernel
 check-base: models ## the int8 base against the f32 base on the demo photos, into docs/figures/base.md
 	$(PYTHON) models/coverage/base.py $(BIN) docs/figures
 
-.PHONY: asan
+.PHONY: asan fuzz check-photos size
+check-photos: models ## the same top-1 as onnxruntime on hundreds of real photos, into docs/figures/photos.md (Debian 12; 218 MB, long)
+	models/.venv/bin/python models/coverage/photos.py --engine $(BIN) --figures docs/figures
+
+size: build ## what the int8 engine adds to the binary, into docs/figures/size.md
+	$(PYTHON) runtime/engine/bench/size.py $(BIN) docs/figures $(CARGO_TARGET_DIR)/dist/tinysaver
+
+fuzz: ## a million executions of each fuzz target under AddressSanitizer, into docs/figures/fuzz.md (needs cargo-fuzz; long)
+	$(PYTHON) runtime/engine/fuzz/run.py docs/figures
+
 asan: ## the kernels' tests under AddressSanitizer
 	RUSTC_BOOTSTRAP=1 RUSTFLAGS=-Zsanitizer=address cargo test --release --locked --manifest-path runtime/engine/kernel-tests/Cargo.toml --target x86_64-unknown-linux-gnu
 

@@ -68,7 +68,7 @@ impl Program {
             }
             inputs.push(tensor.into_tvalue());
         }
-        let outputs = state.state.run(inputs).map_err(failed)?;
+        let outputs = tract::guarded_run(&mut state.state, |state| state.run(inputs))?;
         for (index, tensor) in outputs.iter().enumerate() {
             let view = tensor.to_plain_array_view::<f32>().map_err(failed)?;
             match view.as_slice() {

@@ -101,7 +101,7 @@ impl Engine for TractEngine {
         }
         let backend = |error: TractError| InferError::Backend(format!("{error:#}"));
         let tensor = Tensor::from_shape(&self.shape, pixels).map_err(backend)?;
-        let outputs = self.state.run(tvec!(tensor.into_tvalue())).map_err(backend)?;
+        let outputs = guarded_run(&mut self.state, |state| state.run(tvec!(tensor.into_tvalue())))?;
         let output = outputs.first().ok_or_else(|| InferError::Backend("no output".into()))?;
         let view = output.to_plain_array_view::<f32>().map_err(backend)?;
         for (logit, &value) in logits.iter_mut().zip(view.iter()) {
@@ -196,6 +196,19 @@ pub(crate) fn guarded<T>(path: &Path, work: impl FnOnce() -> Result<T, LoadError
     })
 }
 
+/// The same for an inference; the state is made anew after a panic, which may have left it half-way.
+pub(crate) fn guarded_run<T>(
+    state: &mut TypedSimpleState,
+    work: impl FnOnce(&mut TypedSimpleState) -> TractResult<T>,
+) -> Result<T, InferError> {
+    let failed = |error: TractError| InferError::Backend(format!("{error:#}"));
+    if let Ok(done) = catch_unwind(AssertUnwindSafe(|| work(state))) {
+        return done.map_err(failed);
+    }
+    *state = state.plan().spawn().map_err(failed)?;
+    Err(InferError::Backend("tract stumbled over it (see the message above)".into()))
+}
+
 pub(crate) fn graph_error(path: &Path, error: &TractError) -> LoadError {
     LoadError::Graph { path: path.into(), detail: format!("{error:#}") }
 }
@@ -273,5 +286,25 @@ fn classes(model: &TypedModel, output: &Port, path: &Path) -> Result<usize, Load
         ([classes], false) => Ok(*classes),
         ([], false) => Ok(1),
         _ => Err(refuse()),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_in_an_inference_is_an_error_and_the_next_one_runs() {
+        let mut model = TypedModel::default();
+        let input = model.add_source("input", f32::fact([2])).unwrap();
+        model.select_output_outlets(&[input]).unwrap();
+        let plan: Arc<TypedSimplePlan> = model.into_runnable().unwrap();
+        let mut state = plan.spawn().unwrap();
+        let stopped: Result<(), InferError> = guarded_run(&mut state, |_| panic!("as an operator might"));
+        assert!(matches!(stopped, Err(InferError::Backend(text)) if text.contains("stumbled")));
+        let numbers = tvec!(tensor1(&[1f32, 2.0]).into_tvalue());
+        let outputs = guarded_run(&mut state, |state| state.run(numbers)).unwrap();
+        assert_eq!(outputs.first().unwrap().to_plain_array_view::<f32>().unwrap().as_slice(), Some(&[1f32, 2.0][..]));
     }
 }

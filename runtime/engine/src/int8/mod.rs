@@ -98,6 +98,19 @@ impl Int8Engine {
         Self::compile(&OnnxFile::read(path)?, pixels, choice)
     }
 
+    /// The same from the bytes of a file; `path` serves the messages.
+    ///
+    /// # Errors
+    /// As [`Int8Engine::load`], without those of reading.
+    pub fn from_bytes(
+        path: &Path,
+        bytes: &[u8],
+        pixels: Option<(usize, usize)>,
+        choice: KernelChoice,
+    ) -> Result<Self, LoadError> {
+        Self::compile(&OnnxFile::parse(path, bytes)?, pixels, choice)
+    }
+
     pub(crate) fn compile(
         file: &OnnxFile,
         pixels: Option<(usize, usize)>,
