@@ -7,6 +7,8 @@ BIN := $(CARGO_TARGET_DIR)/release/tinysaver
 ARM := aarch64-unknown-linux-gnu aarch64-unknown-linux-musl armv7-unknown-linux-gnueabihf
 PAIR := models/imagenet-lite
 PHOTOS := $(PAIR)/build/photos
+KERNEL_TESTS := runtime/engine/kernel-tests
+KERNEL_TARGET := $(if $(filter environment,$(origin CARGO_TARGET_DIR)),$(CARGO_TARGET_DIR),$(KERNEL_TESTS)/target)
 
 .PHONY: help build models run test test-rust test-models lint picture bench-engines bench-start bench-f32 check-coverage check-base deny
 
@@ -58,8 +60,13 @@ vm-test: models ## the ARM build on an emulated board with a real kernel's camer
 	$(PYTHON) tests/board/vm_test.py --binary $(CARGO_TARGET_DIR)/aarch64-unknown-linux-gnu/emulated/tinysaver --native $(BIN)
 
 mca: ## static throughput of the kernels' inner loops on ARM cores (needs llvm-19); writes docs/figures/mca.md
+	targets/cross.sh aarch64-unknown-linux-gnu test --no-run --profile shipped --locked --manifest-path $(KERNEL_TESTS)/Cargo.toml
+	$(PYTHON) targets/mca.py "$$(find $(KERNEL_TARGET)/aarch64-unknown-linux-gnu/shipped/deps -name 'tinysaver_kernel_tests-*' -perm -u+x -printf '%T@ %p\n' | sort -n | tail -1 | cut -d' ' -f2)" --write docs/figures
+
+.PHONY: arm-instructions
+arm-instructions: ## instructions of an inference on ARM beside onnxruntime's, under qemu-user (needs `make bench-engines`' models)
 	targets/cross.sh aarch64-unknown-linux-gnu build --profile emulated --locked --workspace
-	$(PYTHON) targets/mca.py $(CARGO_TARGET_DIR)/aarch64-unknown-linux-gnu/emulated/tinysaver --write docs/figures
+	$(PYTHON) targets/instructions.py $(CARGO_TARGET_DIR)/aarch64-unknown-linux-gnu/emulated/tinysaver target/bench-engines/models target/arm-instructions docs/figures
 
 picture: models ## draw docs/run.svg from a real run
 	set -o pipefail; { echo '$$ tinysaver run --source photos/labelled'; \

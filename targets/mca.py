@@ -2,7 +2,7 @@
 
     mca.py BINARY [--write DIRECTORY]
 
-Disassembles the loops out of the built binary: what is judged is what ships. Nothing is timed: caches, branches and
+Disassembles the loops out of a built binary that has symbols: the kernels' own tests, or the product itself. Nothing is timed: caches, branches and
 memory are taken to be perfect. Needs llvm-mca and llvm-objdump (Debian: apt-get install llvm-19).
 """
 
@@ -122,6 +122,11 @@ def macs(body: list[str]) -> int:
     return sum(MACS.get((form[1], form[2]), 0) for form in forms if form)
 
 
+def arithmetic(body: list[str]) -> list[str]:
+    """The multiplications and additions alone: no loads, no changes of sign, no loop."""
+    return [text for text in body if re.match(r"s(mull|mlal|dot|adalp)|usmmla", text)]
+
+
 def cycles(body: list[str], model: str) -> float:
     """Cycles of one pass in a steady state, by the model."""
     passes = 200
@@ -144,12 +149,14 @@ def measure(binary: Path) -> list[dict]:
             sys.exit(f"mca.py: no loop with {kernel.instruction} in {kernel.function} of {binary}")
         body = max(bodies, key=macs)
         for core in (core for core in CORES if core.name in kernel.limits):
-            reached = macs(body) / cycles(body, core.model)
+            needed = cycles(body, core.model)
+            reached = macs(body) / needed
             limit = kernel.limits[core.name]
             rows.append({
                 "kernel": kernel.name, "core": core.name, "model": core.model, "boards": core.boards,
                 "instructions": len(body), "macs": macs(body), "macs_per_cycle": round(reached, 2),
                 "limit_macs_per_cycle": round(limit, 2), "share": round(reached / limit, 3), "bar": kernel.bar,
+                "cycles": round(needed, 1), "arithmetic_cycles": round(cycles(arithmetic(body), core.model), 1),
             })  # fmt: skip
     return rows
 
@@ -160,7 +167,7 @@ def table(rows: list[dict], version: str, date: str) -> str:
         "# Inner loops on ARM cores, by their pipelines' models",
         "",
         f"`make mca`, {date}, {version}. Static: no board was timed; caches and branches are taken to be perfect.",
-        "The loops are disassembled out of the built aarch64 binary. Limit: multiplications that the core can start in a cycle.",
+        "The loops are disassembled out of `runtime/engine/kernel-tests`, built as the product is. Limit: multiplications that the core can start in a cycle.",
         "",
         "| kernel | core | model | instructions a pass | MACs a pass | MACs a cycle | limit | share | bar |",
         "|---|---|---|---|---|---|---|---|---|",
@@ -171,7 +178,19 @@ def table(rows: list[dict], version: str, date: str) -> str:
             f"| {row['kernel']} | {row['core']} ({row['boards']}) | {row['model']} | {row['instructions']} | {row['macs']} "
             f"| {row['macs_per_cycle']} | {row['limit_macs_per_cycle']} | {row['share']:.0%} | {bar} |"
         )
+    for row in below(rows):
+        lines += [
+            "",
+            f"**Below its bar**: {row['kernel']} on {row['core']}, {row['share']:.0%}. A pass takes {row['cycles']:g} cycles, its"
+            f" arithmetic alone {row['arithmetic_cycles']:g}; the rest goes to loads and changes of sign and to waiting for them,"
+            " because this core starts its instructions in order.",
+        ]
     return "\n".join(lines) + "\n"
+
+
+def below(rows: list[dict]) -> list[dict]:
+    """The rows that miss their bar."""
+    return [row for row in rows if row["bar"] and row["share"] < row["bar"]]
 
 
 def main() -> int:
@@ -189,10 +208,7 @@ def main() -> int:
         arguments.write.mkdir(parents=True, exist_ok=True)
         (arguments.write / "mca.md").write_text(document)
         (arguments.write / "mca.json").write_text(json.dumps({"date": date, "tool": version, "rows": rows}, indent=1) + "\n")
-    short = [row for row in rows if row["bar"] and row["share"] < row["bar"]]
-    for row in short:
-        print(f"below its bar: {row['kernel']} on {row['core']}: {row['share']:.1%}", file=sys.stderr)
-    return 1 if short else 0
+    return 1 if below(rows) else 0
 
 
 if __name__ == "__main__":
