@@ -36,7 +36,8 @@
 //! they lie: an output pixel's row is one run of bytes for each row of the window, so pointwise convolutions and fully
 //! connected layers read the input itself, and windows a band of it that was copied with the border around it. Only
 //! grouped and horizontally dilated ones gather. Weights are i8. The *pair* form gathers rows of i16 and serves kernels
-//! without dot products, and weights which less their zero point do not fit i8. Depthwise convolutions read the image in
+//! without dot products, and weights which less their zero point do not fit i8; kernels may do its 3 x 3 windows with fewer
+//! products ([`kernels::winograd`]). Depthwise convolutions read the image in
 //! place; where it has few channels, VNNI kernels read a bordered copy, several pixels at once.
 //!
 //! **Kernels** ([`kernels`]) are chosen once, by what the processor has. The scalar set is the definition; all others

@@ -8,7 +8,7 @@ use super::compile::Fallback;
 use super::kernels::Kernels;
 use super::memory::{Lifetime, Memory, Scratch, SlotId, TensorId, lay_out};
 use super::quant::Quant;
-use super::steps::Step;
+use super::steps::{Step, TableStep};
 use crate::error::InferError;
 use crate::program::Program;
 
@@ -93,6 +93,30 @@ pub struct Parts {
     pub macs: u64,
     /// What could not be run in int8.
     pub fallbacks: Vec<Fallback>,
+}
+
+impl Parts {
+    /// Leaves out tables that nothing reads any more, because products with them became tables of their own.
+    pub fn drop_unread(&mut self, exit: &Exit) {
+        let mut is_read = vec![false; self.tensors.len()];
+        let mut read = |id: TensorId| {
+            if let Some(is_read) = is_read.get_mut(id) {
+                *is_read = true;
+            }
+        };
+        self.steps.iter().flat_map(Step::inputs).for_each(&mut read);
+        if let Exit::Steps(tensor, _) = exit {
+            read(*tensor);
+        }
+        self.steps.retain(|step| {
+            let Step::Table(TableStep { output, .. }) = step else { return true };
+            let is_read = is_read.get(*output).copied().unwrap_or(true);
+            if !is_read && let Some(length) = self.tensors.get_mut(*output) {
+                *length = 0;
+            }
+            is_read
+        });
+    }
 }
 
 /// A compiled model.

@@ -6,10 +6,14 @@ use super::convolution::Weights;
 use super::curves;
 use super::{Compiler, Operand, Operation, Pending, Value};
 use crate::int8::graph::{Node, Unsupported};
-use crate::int8::kernels::Add;
+use crate::int8::kernels::{Add, Multiply};
+use crate::int8::memory::TensorId;
 use crate::int8::quant::{Bounds, Quant};
 use crate::int8::steps::{AddStep, FillStep, MultiplyStep, Step, TableStep};
 use crate::int8::view::{View, copy_loops, row_major_strides, standard_strides, walk};
+
+/// Steps before a product among which a function of one of its sides is looked for.
+const NEAR: usize = 8;
 
 /// A function of one quantised number: the real number for each of the 256 that may be stored.
 #[derive(Debug, Clone)]
@@ -294,6 +298,19 @@ impl<'a> Compiler<'a> {
         Ok(result)
     }
 
+    /// The product of a tensor with a function of itself, as a hard-swish in two nodes is: again a function of it.
+    fn with_itself(&self, multiply: &Multiply, a: TensorId, b: TensorId) -> Option<(TensorId, Box<[u8; 256]>)> {
+        self.parts.steps.iter().rev().take(NEAR).find_map(|step| {
+            let Step::Table(TableStep { input, output, table }) = step else { return None };
+            let of = |step: usize| {
+                let (plain, mapped) = (step as u8, table.get(step).copied().unwrap_or(0));
+                if (a, b) == (*input, *output) { multiply.of(plain, mapped) } else { multiply.of(mapped, plain) }
+            };
+            let is_of_itself = (a, b) == (*input, *output) || (b, a) == (*input, *output);
+            is_of_itself.then(|| (*input, Box::new(std::array::from_fn(of))))
+        })
+    }
+
     pub(super) fn emit_multiply(
         &mut self,
         node: Node<'a>,
@@ -308,16 +325,17 @@ impl<'a> Compiler<'a> {
         }
         let (left, right) = (self.ordered(node, a)?, self.ordered(node, b)?);
         let (output, result) = self.new_tensor(node, &self.shape(a), quant)?;
-        let step = MultiplyStep {
-            a: left,
-            b: right,
-            output,
+        let multiply = Multiply {
             zero_points: [a.quant.zero_point, b.quant.zero_point],
             scale,
             fixed: quant.model_zero_point(),
             bounds: pending.model_bounds(quant),
         };
-        self.push(node, Step::Multiply(step))?;
+        let step = match self.with_itself(&multiply, left, right) {
+            Some((input, table)) => Step::Table(TableStep { input, output, table }),
+            None => Step::Multiply(MultiplyStep { a: left, b: right, output, multiply }),
+        };
+        self.push(node, step)?;
         Ok(result)
     }
 }

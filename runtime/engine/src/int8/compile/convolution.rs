@@ -6,10 +6,11 @@ use super::{Compiler, Operand, Operation, Pending, Value};
 use crate::int8::depthwise_weights::DepthwiseWeights;
 use crate::int8::graph::{Constant, Node, Unsupported, element};
 use crate::int8::kernels::DotKernels;
+use crate::int8::kernels::winograd::WinogradWeights;
 use crate::int8::memory::{SlotId, TensorId};
 use crate::int8::plan::Size;
 use crate::int8::quant::{Quant, SIGNED_OFFSET};
-use crate::int8::steps::{Convolution, DepthwiseStep, DotConvolution, RealLayer, Step};
+use crate::int8::steps::{Convolution, DepthwiseStep, DotConvolution, RealLayer, Step, WinogradConvolution};
 use crate::int8::weights::{DotPacking, DotWeights, Epilogue, PANEL, Packed};
 use crate::int8::window::Window;
 
@@ -18,6 +19,9 @@ type Activations = (Quant, Vec<u8>, Vec<usize>);
 
 /// Longest sum that cannot leave i32: 255 * 255 a product.
 const LONGEST_SUM: usize = (i32::MAX / (255 * 255)) as usize;
+
+/// Output pixels from which transforming them is less work than what it saves.
+const FEWEST_WINOGRAD_PIXELS: usize = 16;
 
 /// Quantised numbers of the file with their scales and zero points, one or one for each index of an axis.
 #[derive(Debug, Clone)]
@@ -476,8 +480,32 @@ impl<'a> Compiler<'a> {
             let step = DotConvolution::new((input, output), window, channels, border, groups);
             return Ok(Step::DotConvolution(step));
         }
+        if let Some(weights) = self.winograd_weights(node, layer, epilogue)? {
+            let border = vec![border; channels];
+            return Ok(Step::Winograd(WinogradConvolution { input, output, window, border, weights }));
+        }
         let groups = layer.groups_with(epilogue).map(|(rows, epilogue)| Packed::new(rows, epilogue)).collect();
         Ok(Step::Convolution(Convolution { input, output, window, channels, border, groups }))
+    }
+
+    /// Transformed weights, where the kernels have that algorithm and the layer suits it.
+    fn winograd_weights(
+        &mut self,
+        node: Node<'a>,
+        layer: &Layer<'a>,
+        epilogue: &Epilogue,
+    ) -> Result<Option<WinogradWeights>, Unsupported> {
+        let channels = [self.size(node, layer.input)?.channels, layer.rows.len()];
+        let suits = self.kernels.winograd.is_some()
+            && layer.groups == 1
+            && !epilogue.is_wide
+            && layer.window.outputs() >= FEWEST_WINOGRAD_PIXELS
+            && WinogradWeights::suit(&layer.window, channels, layer.largest_sums());
+        if !suits {
+            return Ok(None);
+        }
+        self.charge_weights(node, WinogradWeights::bytes(channels))?;
+        Ok(WinogradWeights::new(&layer.rows, epilogue.clone()))
     }
 
     /// A fully connected layer at the end of a graph whose output is not quantised.

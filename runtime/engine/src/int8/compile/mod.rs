@@ -403,7 +403,8 @@ impl<'a> Compiler<'a> {
             _ => return Err(last.refuse(format!("the output '{output}' is not dequantised"))),
         };
         let is_int8 = |step: &Step| {
-            matches!(step, Step::Convolution(_) | Step::DotConvolution(_) | Step::Depthwise(_) | Step::RealLayer(_))
+            use Step::{Convolution, Depthwise, DotConvolution, RealLayer, Winograd};
+            matches!(step, Convolution(_) | DotConvolution(_) | Winograd(_) | Depthwise(_) | RealLayer(_))
         };
         if !self.parts.fallbacks.is_empty() && !self.parts.steps.iter().any(is_int8) {
             return Err(last.refuse("no convolution and no matrix product of the graph is quantised"));
@@ -417,6 +418,7 @@ impl<'a> Compiler<'a> {
         if self.parts.macs > crate::tract::MOST_MACS {
             return Err(last.refuse(format!("{} multiply-accumulates of one inference", self.parts.macs)));
         }
+        self.parts.drop_unread(&exit);
         let entry = self.picture.entry().ok_or_else(|| last.refuse("nothing reads the picture"))?;
         Plan::new(self.parts, entry, exit, classes)
             .ok_or_else(|| last.refuse("the tensors of the graph take too much memory"))

@@ -4,8 +4,6 @@
 mod aarch64;
 #[cfg(target_arch = "x86_64")]
 mod avx2;
-#[cfg(target_arch = "x86_64")]
-mod avx2_columns;
 mod choice;
 #[cfg(any(target_arch = "aarch64", target_arch = "x86_64"))]
 #[cfg_attr(target_arch = "aarch64", allow(dead_code, reason = "kernels for x86-64 skip outputs beyond a row's ends"))]
@@ -17,12 +15,20 @@ mod taps;
 mod tests;
 #[cfg(target_arch = "x86_64")]
 mod vnni;
+#[cfg_attr(
+    not(target_arch = "x86_64"),
+    allow(dead_code, unused_imports, unused_macros, reason = "sets for x86-64 without dot products have it")
+)]
+pub mod winograd;
+#[cfg(test)]
+pub mod winograd_portable;
 
 use super::depthwise_weights::DepthwiseWeights;
 use super::quant::Bounds;
 use super::weights::{DotPacking, DotWeights, Packed};
 use super::window::Window;
 pub use choice::KernelChoice;
+use winograd::WinogradKernels;
 
 /// A matrix product in pairs of i16 with its epilogue: `pixels` rows of `weights.depth` numbers against all output channels.
 pub struct Gemm<'a> {
@@ -160,6 +166,29 @@ pub struct Add {
     pub bounds: Bounds,
 }
 
+/// A product of two tensors: `round((a - zero_a) * (b - zero_b) * scale + fixed)`, as ONNX Runtime's QLinearMul.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Multiply {
+    /// Stored zero points of `a` and `b`.
+    pub zero_points: [i32; 2],
+    /// `scale of a * scale of b / scale of the output`.
+    pub scale: f32,
+    /// The output's zero point in the model's own type.
+    pub fixed: f32,
+    /// Range in the model's own type; `zero_point` is what is added to store it.
+    pub bounds: Bounds,
+}
+
+impl Multiply {
+    /// One product.
+    #[inline]
+    pub fn of(&self, a: u8, b: u8) -> u8 {
+        let [zero_a, zero_b] = self.zero_points;
+        let product = (i32::from(a) - zero_a) * (i32::from(b) - zero_b);
+        self.bounds.requantise(product as f32 * self.scale + self.fixed)
+    }
+}
+
 /// Products of bytes: how the weights are wanted, and the kernel.
 #[derive(Clone, Copy)]
 pub struct DotKernels {
@@ -178,12 +207,16 @@ pub struct Kernels {
     pub dot: Option<DotKernels>,
     /// Widens bytes for `gemm`; the shorter of the two lengths counts.
     pub widen: fn(&[u8], &mut [i16]),
+    /// Dense 3 x 3 convolutions without stride, of whole panels of channels; where there are none, `gemm` does these too.
+    pub winograd: Option<WinogradKernels>,
     /// Matrix product in pairs of i16.
     pub gemm: fn(&Gemm<'_>, &mut [u8]),
     /// Depthwise convolution.
     pub depthwise: fn(&Depthwise<'_>, &mut [u8]),
     /// Sum.
     pub add: fn(&Add, &[u8], &[u8], &mut [u8]),
+    /// Product of two tensors; the second begins again as often as it has to.
+    pub multiply: fn(&Multiply, &[u8], &[u8], &mut [u8]),
     /// Adds every pixel of an NHWC image to the sums, one a channel.
     pub sum_pixels: fn(&[u8], &mut [i32]),
     /// Adds to the weights of a depthwise convolution over a window what `depthwise` wants to read.

@@ -1,6 +1,6 @@
 //! The definition, in portable Rust. Read this to know what a kernel has to do.
 
-use super::{Add, Depthwise, DotGemm, DotKernels, Gemm, Kernels};
+use super::{Add, Depthwise, DotGemm, DotKernels, Gemm, Kernels, Multiply};
 use crate::int8::quant::Bounds;
 use crate::int8::weights::{DotPacking, PANEL};
 
@@ -9,10 +9,12 @@ const PACKING: DotPacking = DotPacking { panel: PANEL, group: 4, offset: 0, leas
 pub const KERNELS: Kernels = Kernels {
     name: "int8-scalar",
     dot: Some(DotKernels { packing: PACKING, gemm: dot_gemm }),
+    winograd: None,
     widen,
     gemm,
     depthwise,
     add,
+    multiply,
     sum_pixels,
     prepare_depthwise: |_, weights| weights,
     peak: None,
@@ -145,6 +147,13 @@ pub fn add(call: &Add, a: &[u8], b: &[u8], output: &mut [u8]) {
         let a = (i32::from(a) - call.offset_a) as f32;
         let b = (i32::from(b) - call.offset_b) as f32;
         *output = call.bounds.requantise(a.mul_add(call.scale_a, b.mul_add(call.scale_b, call.fixed)));
+    }
+}
+
+#[inline]
+pub fn multiply(call: &Multiply, a: &[u8], b: &[u8], output: &mut [u8]) {
+    for (output, a) in output.chunks_mut(b.len().max(1)).zip(a.chunks(b.len().max(1))) {
+        output.iter_mut().zip(a.iter().zip(b)).for_each(|(output, (&a, &b))| *output = call.of(a, b));
     }
 }
 

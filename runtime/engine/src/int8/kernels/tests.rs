@@ -283,6 +283,24 @@ proptest! {
     }
 
     #[test]
+    fn products_of_tensors_are_equal(
+        a in vec(any::<u8>(), 0..200),
+        b in vec(any::<u8>(), 1..50),
+        scale in scale(),
+        fixed in -200f32..300.0,
+        zero_points in [0..=255i32, 0..=255],
+        bounds in bounds(),
+    ) {
+        let call = Multiply { zero_points, scale, fixed, bounds };
+        let expected: Vec<u8> = a.iter().zip(b.iter().cycle()).map(|(&a, &b)| call.of(a, b)).collect();
+        for kernels in others().into_iter().chain([scalar::KERNELS]) {
+            let mut output = vec![0; a.len()];
+            (kernels.multiply)(&call, &a, &b, &mut output);
+            prop_assert_eq!(&output, &expected, "{}", kernels.name);
+        }
+    }
+
+    #[test]
     fn widening_and_pixel_sums_are_equal(bytes in vec(any::<u8>(), 0..200), channels in 1..40usize) {
         for kernels in others() {
             let (mut wide, mut expected) = (vec![0; 150], vec![0; 150]);

@@ -1,5 +1,7 @@
 //! Convolutions: dense and grouped ones as matrix products of gathered rows, depthwise ones directly.
 
+use std::ops::Range;
+
 use super::border::{Bordered, bands};
 use crate::int8::depthwise_weights::DepthwiseWeights;
 use crate::int8::kernels::{Depthwise, Gemm, Kernels};
@@ -7,14 +9,18 @@ use crate::int8::memory::TensorId;
 use crate::int8::weights::Packed;
 use crate::int8::window::Window;
 
-/// Numbers of one block of gathered rows: with the weights of a panel they stay in a 32 KiB first-level cache.
-const BLOCK: usize = 10 * 1024;
+/// Bytes of one block, of gathered rows and of outputs, which every panel writes a part of: with the weights of a panel
+/// they stay in a 32 KiB first-level cache.
+const BLOCK: usize = 20 * 1024;
 
 /// Rows of a block are a multiple of this, so that register tiles of 6 and of 4 pixels come out even.
 const BLOCK_MULTIPLE: usize = 12;
 
-/// Bytes that are widened at once where a run is no longer.
+/// Bytes that are widened at once, once or twice, where a run is no longer.
 const SHORT_RUN: usize = 16;
+
+/// Rows of a window of which the places are kept.
+const MOST_LINES: usize = 8;
 
 /// Bytes from which calling the widening kernel is worth it.
 const LONG_RUN: usize = 256;
@@ -43,7 +49,9 @@ impl Convolution {
 
     /// Output pixels that are gathered at once.
     fn block(&self) -> usize {
-        let fitting = (BLOCK / self.depth().max(1)) / BLOCK_MULTIPLE * BLOCK_MULTIPLE;
+        let outputs: usize = self.groups.iter().map(|group| group.channels).sum();
+        let pixel = (size_of::<i16>() * self.depth() + outputs).max(1);
+        let fitting = (BLOCK / pixel) / BLOCK_MULTIPLE * BLOCK_MULTIPLE;
         fitting.max(BLOCK_MULTIPLE).min(self.window.outputs()).max(1)
     }
 
@@ -83,55 +91,56 @@ impl Convolution {
             return;
         }
         let (mut y, mut x) = (start / columns, start % columns);
-        for start in (0..rows.len() / depth).map(|row| row * depth) {
-            if dense {
-                self.gather_runs(y, x, rows.get_mut(start..).unwrap_or_default(), input, kernels)
-            } else if let Some(row) = rows.get_mut(start..start + depth) {
-                self.gather_taps(group, y, x, row, input)
+        let inside = if dense { self.inside() } else { 0..0 };
+        let (mut at, end) = (0, rows.len() / depth * depth);
+        while at < end {
+            let rest = rows.get_mut(at..end).unwrap_or_default();
+            let mut count = 1;
+            if inside.contains(&x) {
+                count = (inside.end - x).min(rest.len() / depth);
+                self.gather_inside(y, x, (rest, count), input, kernels);
+            } else {
+                self.gather_taps(group, y, x, rest.get_mut(..depth).unwrap_or_default(), input);
             }
-            x += 1;
+            at += count * depth;
+            x += count;
             if x == columns {
                 (y, x) = (y + 1, 0);
             }
         }
     }
 
-    /// One row of an ungrouped convolution, the first of `rows`: the taps of a window row that lie side by side are one run
-    /// of bytes. What is written too much of a run is written over by the next one, or by the next row.
-    fn gather_runs(&self, y: usize, x: usize, rows: &mut [i16], input: &[u8], kernels: &Kernels) {
-        let [_, tap_columns] = self.window.kernel;
-        let ([_, dilation], [_, stride], [_, pad]) = (self.window.dilation, self.window.stride, self.window.pad);
-        let [_, input_columns] = self.window.input;
-        let channels = self.channels;
-        let first = x * stride;
-        let inside = first >= pad && first - pad + (tap_columns - 1) * dilation < input_columns;
-        let border = i16::from(self.border);
-        let (length, [tap_rows, _]) = (tap_columns * channels, self.window.kernel);
-        for tap_row in 0..tap_rows {
-            let source = self.window.row(y, tap_row).map(|row| row * input_columns);
-            let rest = rows.get_mut(tap_row * length..).unwrap_or_default();
-            if let Some(source) = source.filter(|_| inside && dilation == 1) {
-                let bytes = input.get((source + first - pad) * channels..).unwrap_or(&[]);
-                if let (Some(wide), Some(bytes)) = (rest.first_chunk_mut(), bytes.first_chunk::<SHORT_RUN>())
-                    && length <= SHORT_RUN
-                {
-                    *wide = bytes.map(i16::from);
-                    continue;
-                }
-                copy(bytes, rest.get_mut(..length).unwrap_or_default(), kernels);
-                continue;
-            }
-            let run = rest.get_mut(..length).unwrap_or_default();
-            let Some(source) = source else {
-                run.fill(border);
-                continue;
-            };
-            for (tap_column, tap) in run.chunks_mut(channels).enumerate() {
-                match self.window.column(x, tap_column) {
-                    Some(column) => {
-                        copy(input.get((source + column) * channels..).unwrap_or(&[]), tap, kernels);
+    /// The output columns whose taps all lie on the image, side by side.
+    fn inside(&self) -> Range<usize> {
+        let ([_, columns], [_, outputs], [_, taps]) = (self.window.input, self.window.output, self.window.kernel);
+        let ([_, stride], [_, pad], [_, dilation]) = (self.window.stride, self.window.pad, self.window.dilation);
+        let end = (columns + pad).checked_sub(taps).map_or(0, |last| last / stride.max(1) + 1).min(outputs);
+        if dilation == 1 || taps == 1 { pad.div_ceil(stride.max(1)).min(end)..end } else { 0..0 }
+    }
+
+    /// `count` rows of an ungrouped convolution, the first of `rows`: the taps of a window row that lie side by side are
+    /// one run of bytes. What is written too much of a run is written over by the next one, or by the next row.
+    fn gather_inside(&self, y: usize, x: usize, (rows, count): (&mut [i16], usize), input: &[u8], kernels: &Kernels) {
+        let ([tap_rows, tap_columns], [_, input_columns]) = (self.window.kernel, self.window.input);
+        let ([_, stride], [_, pad], length) = (self.window.stride, self.window.pad, tap_columns * self.channels);
+        let (depth, border) = (self.depth(), i16::from(self.border));
+        let mut lines = [None; MOST_LINES];
+        for (tap_row, line) in lines.iter_mut().enumerate().take(tap_rows) {
+            *line = self.window.row(y, tap_row).map(|row| (row * input_columns + x * stride - pad) * self.channels);
+        }
+        for pixel in 0..count {
+            for tap_row in 0..tap_rows {
+                let line = match lines.get(tap_row) {
+                    Some(line) => *line,
+                    None => {
+                        let row = self.window.row(y, tap_row);
+                        row.map(|row| (row * input_columns + x * stride - pad) * self.channels)
                     }
-                    None => tap.fill(border),
+                };
+                let wide = rows.get_mut(pixel * depth + tap_row * length..).unwrap_or_default();
+                match line.and_then(|line| input.get(line + pixel * stride * self.channels..)) {
+                    Some(bytes) => widen_run(bytes, wide, length, kernels),
+                    None => wide.get_mut(..length).unwrap_or_default().fill(border),
                 }
             }
         }
@@ -156,6 +165,27 @@ impl Convolution {
     }
 }
 
+/// Widens a run of bytes, perhaps with some that follow it.
+#[inline]
+fn widen_run(bytes: &[u8], wide: &mut [i16], length: usize, kernels: &Kernels) {
+    if length <= SHORT_RUN
+        && let (Some(wide), Some(bytes)) = (wide.first_chunk_mut::<SHORT_RUN>(), bytes.first_chunk())
+    {
+        widen_all(bytes, wide);
+    } else if length <= 2 * SHORT_RUN
+        && let (Some(wide), Some(bytes)) = (wide.first_chunk_mut::<{ 2 * SHORT_RUN }>(), bytes.first_chunk())
+    {
+        widen_all(bytes, wide);
+    } else {
+        copy(bytes, wide.get_mut(..length).unwrap_or_default(), kernels);
+    }
+}
+
+#[inline]
+fn widen_all<const LENGTH: usize>(bytes: &[u8; LENGTH], wide: &mut [i16; LENGTH]) {
+    wide.iter_mut().zip(bytes).for_each(|(wide, &byte)| *wide = i16::from(byte));
+}
+
 /// Widens as many bytes as `wide` has room for; a short run in sixteens, which the compiler turns into vectors.
 #[inline]
 fn copy(bytes: &[u8], wide: &mut [i16], kernels: &Kernels) {
@@ -165,7 +195,7 @@ fn copy(bytes: &[u8], wide: &mut [i16], kernels: &Kernels) {
     }
     let Some(bytes) = bytes.get(..wide.len()) else { return };
     let ((whole, rest), (wide_whole, wide_rest)) = (bytes.as_chunks::<16>(), wide.as_chunks_mut::<16>());
-    wide_whole.iter_mut().zip(whole).for_each(|(wide, bytes)| *wide = bytes.map(i16::from));
+    wide_whole.iter_mut().zip(whole).for_each(|(wide, bytes)| widen_all(bytes, wide));
     wide_rest.iter_mut().zip(rest).for_each(|(wide, &byte)| *wide = i16::from(byte));
 }
 

@@ -1,8 +1,7 @@
 //! Steps that look at one place at a time.
 
-use crate::int8::kernels::{Add, Kernels};
+use crate::int8::kernels::{Add, Kernels, Multiply};
 use crate::int8::memory::TensorId;
-use crate::int8::quant::Bounds;
 
 /// A sum of two tensors of the same size.
 #[derive(Debug, Clone)]
@@ -23,7 +22,7 @@ impl AddStep {
     }
 }
 
-/// `round((a - zero_a) * (b - zero_b) * scale + zero)`, as ONNX Runtime's QLinearMul.
+/// A product of two tensors.
 #[derive(Debug, Clone)]
 pub struct MultiplyStep {
     /// Read.
@@ -32,23 +31,13 @@ pub struct MultiplyStep {
     pub b: TensorId,
     /// Written.
     pub output: TensorId,
-    /// Stored zero points of `a` and `b`.
-    pub zero_points: [i32; 2],
-    /// `scale of a * scale of b / scale of the output`.
-    pub scale: f32,
-    /// The output's zero point in the model's own type.
-    pub fixed: f32,
-    /// Range in the model's own type; `zero_point` is what is added to store it.
-    pub bounds: Bounds,
+    /// Numbers of the kernel.
+    pub multiply: Multiply,
 }
 
 impl MultiplyStep {
-    pub(super) fn run(&self, a: &[u8], b: &[u8], output: &mut [u8]) {
-        let [zero_a, zero_b] = self.zero_points;
-        for (output, (&a, &b)) in output.iter_mut().zip(a.iter().zip(b.iter().cycle())) {
-            let product = (i32::from(a) - zero_a) * (i32::from(b) - zero_b);
-            *output = self.bounds.requantise(product as f32 * self.scale + self.fixed);
-        }
+    pub(super) fn run(&self, a: &[u8], b: &[u8], output: &mut [u8], kernels: &Kernels) {
+        (kernels.multiply)(&self.multiply, a, b, output);
     }
 }
 

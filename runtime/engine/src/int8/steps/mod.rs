@@ -9,6 +9,7 @@ mod real;
 mod rearrange;
 #[cfg(test)]
 mod tests;
+mod winograd;
 
 use std::ops::Range;
 
@@ -18,6 +19,7 @@ pub use elementwise::{AddStep, MultiplyStep, TableStep};
 pub use pool::{AveragePool, GlobalAverage, MaxPool};
 pub use real::{Island, Quantise, RealInput, RealLayer};
 pub use rearrange::{Copy, FillStep, Resize};
+pub use winograd::WinogradConvolution;
 
 use super::kernels::Kernels;
 use super::memory::{Memory, Scratch, TensorId};
@@ -31,6 +33,8 @@ pub enum Step {
     Convolution(Convolution),
     /// The same as products of bytes.
     DotConvolution(DotConvolution),
+    /// Dense convolution with fewer products.
+    Winograd(WinogradConvolution),
     /// Depthwise convolution.
     Depthwise(DepthwiseStep),
     /// Sum of two tensors.
@@ -76,6 +80,7 @@ impl Step {
             Self::Add(_) | Self::Multiply(_) | Self::Island(_) | Self::Quantise(_) | Self::Fill(_) => None,
             Self::Convolution(Convolution { input, .. })
             | Self::DotConvolution(DotConvolution { input, .. })
+            | Self::Winograd(WinogradConvolution { input, .. })
             | Self::Depthwise(DepthwiseStep { input, .. })
             | Self::Table(TableStep { input, .. })
             | Self::MaxPool(MaxPool { input, .. })
@@ -93,6 +98,7 @@ impl Step {
             Self::Island(_) | Self::RealLayer(_) => None,
             Self::Convolution(Convolution { output, .. })
             | Self::DotConvolution(DotConvolution { output, .. })
+            | Self::Winograd(WinogradConvolution { output, .. })
             | Self::Depthwise(DepthwiseStep { output, .. })
             | Self::Add(AddStep { output, .. })
             | Self::Multiply(MultiplyStep { output, .. })
@@ -111,6 +117,10 @@ impl Step {
     pub fn scratch(&self) -> Scratch {
         match self {
             Self::Convolution(step) => Scratch { rows: step.scratch(), ..Scratch::default() },
+            Self::Winograd(step) => {
+                let [rows, sums] = step.scratch();
+                Scratch { rows, sums, ..Scratch::default() }
+            }
             Self::Depthwise(step) => Scratch { bytes: step.scratch(), ..Scratch::default() },
             Self::DotConvolution(step) => Scratch { bytes: step.scratch(), ..Scratch::default() },
             Self::GlobalAverage(step) => Scratch { sums: step.channels, ..Scratch::default() },
@@ -131,7 +141,7 @@ impl Step {
             Self::Add(AddStep { a, b, output, .. }) | Self::Multiply(MultiplyStep { a, b, output, .. }) => {
                 return with_two_inputs(arena, regions, (*a, *b, *output), |a, b, output| match self {
                     Self::Add(step) => step.run(a, b, output, kernels),
-                    Self::Multiply(step) => step.run(a, b, output),
+                    Self::Multiply(step) => step.run(a, b, output, kernels),
                     _ => {}
                 });
             }
@@ -163,6 +173,9 @@ impl Step {
         match self {
             Self::Convolution(step) => step.run(input, output, rows, kernels),
             Self::DotConvolution(step) => step.run(input, output, bytes, kernels),
+            Self::Winograd(step) => {
+                step.run(input, output, (rows, sums), kernels.winograd.ok_or_else(inconsistent)?);
+            }
             Self::Depthwise(step) => step.run(input, output, bytes, kernels),
             Self::Table(step) => step.run(input, output),
             Self::MaxPool(step) => step.run(input, output),

@@ -6,6 +6,10 @@ use proptest::prelude::*;
 use super::*;
 use crate::int8::depthwise_weights::DepthwiseWeights;
 use crate::int8::kernels::KernelChoice;
+use crate::int8::kernels::winograd::{
+    Finish, Gather, POSITIONS, Product, Tiles, WinogradKernels, WinogradWeights, row_pitch, sum_pitch,
+};
+use crate::int8::kernels::winograd_portable::PORTABLE;
 use crate::int8::quant::Bounds;
 use crate::int8::weights::{DotPacking, DotWeights, Epilogue, Packed};
 use crate::int8::window::Window;
@@ -170,4 +174,103 @@ fn an_absurd_window_takes_no_absurd_scratch() {
     let weights = DotWeights::new(&[vec![1; 2 * 16_000]], 2, packing, epilogue).unwrap();
     let step = DotConvolution::new((0, 1), window, 16_000, 0, vec![weights]);
     assert!(step.scratch() < 1 << 24, "{}", step.scratch());
+}
+
+/// What Winograd's algorithm takes, with inputs and weights at the ends of their ranges half of the time.
+fn three_by_three() -> impl Strategy<Value = Layer> {
+    let sizes = ([1..14usize, 1..14], [0..3usize, 0..3], [0..3usize, 0..3], [1..4usize, 1..4]);
+    let byte = prop_oneof![2 => any::<u8>(), 1 => Just(0), 1 => Just(255)];
+    let weight = prop_oneof![2 => -255..=255i16, 1 => Just(-255), 1 => Just(255), 1 => Just(-128), 1 => Just(127)];
+    (sizes, byte.clone()).prop_flat_map(move |((input, pad, end, panels), border)| {
+        let output = std::array::from_fn(|axis| (input[axis] + pad[axis] + end[axis]).saturating_sub(3) + 1);
+        let window = Window { input, output, kernel: [3, 3], stride: [1, 1], dilation: [1, 1], pad };
+        let [channels, outputs] = panels.map(|panels| 16 * panels);
+        let filters = vec(vec(weight.clone(), 9 * channels), outputs);
+        let bytes = vec(byte.clone(), input[0] * input[1] * channels);
+        (filters, bytes).prop_map(move |(filters, input)| Layer { window, channels, filters, groups: 1, border, input })
+    })
+}
+
+impl Layer {
+    fn run_winograd(&self, kernels: WinogradKernels) -> Vec<u8> {
+        let step = WinogradConvolution {
+            input: 0,
+            output: 1,
+            window: self.window,
+            border: vec![self.border; self.channels],
+            weights: WinogradWeights::new(&self.filters, self.epilogue()).unwrap(),
+        };
+        let mut output = self.output();
+        let [rows, sums] = step.scratch();
+        step.run(&self.input, &mut output, (&mut vec![3; rows], &mut vec![3; sums]), kernels);
+        output
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(96))]
+    #[test]
+    fn fewer_products_give_the_same_convolution(layer in three_by_three()) {
+        let expected = layer.run_in_pairs(&KernelChoice::Scalar.find().unwrap());
+        prop_assert_eq!(&layer.run_winograd(PORTABLE), &expected);
+        for kernels in KernelChoice::runnable().filter_map(|choice| choice.find().ok()) {
+            if let Some(winograd) = kernels.winograd {
+                prop_assert_eq!(&layer.run_winograd(winograd), &expected, "{:?}", kernels);
+            }
+        }
+    }
+
+    #[test]
+    fn steps_of_fewer_products_are_equal(layer in three_by_three(), from in 0..8usize) {
+        for winograd in KernelChoice::runnable().filter_map(|choice| choice.find().ok()?.winograd) {
+            let weights = WinogradWeights::new(&layer.filters, layer.epilogue()).unwrap();
+            let (depth, channels) = (weights.depth, weights.channels);
+            let first = from.min(Tiles::of(&layer.window) - 1);
+            let tiles = Tiles { window: &layer.window, first, count: Tiles::of(&layer.window) - first };
+            let border = vec![layer.border; depth];
+            let gather = Gather { input: &layer.input, border: &border, channels: depth, tiles };
+            let mut rows = [vec![7; POSITIONS * row_pitch(tiles.count, depth)], vec![7; POSITIONS * row_pitch(tiles.count, depth)]];
+            (PORTABLE.gather)(&gather, &mut rows[0]);
+            (winograd.gather)(&gather, &mut rows[1]);
+            prop_assert_eq!(&rows[0], &rows[1]);
+            let panel = &weights.panels[..POSITIONS * depth * 16];
+            let product = Product { rows: &rows[0], panel, tiles: tiles.count, depth };
+            let mut sums = [vec![7; POSITIONS * sum_pitch(tiles.count)], vec![7; POSITIONS * sum_pitch(tiles.count)]];
+            (PORTABLE.multiply)(&product, &mut sums[0]);
+            (winograd.multiply)(&product, &mut sums[1]);
+            prop_assert_eq!(&sums[0], &sums[1]);
+            let finish = Finish { sums: &sums[0], tiles, epilogue: &weights.epilogue, first_channel: channels - 16, channels };
+            let mut outputs = [layer.output(), layer.output()];
+            let [expected, output] = &mut outputs;
+            (PORTABLE.finish)(&finish, expected);
+            (winograd.finish)(&finish, output);
+            prop_assert_eq!(expected, output);
+            // One number too few of anything: left alone.
+            let mut short = sums[1].clone();
+            short.pop();
+            let before = layer.output();
+            let mut output = before.clone();
+            (winograd.finish)(&Finish { sums: &short, ..finish }, &mut output);
+            prop_assert_eq!(&output, &before);
+            let mut left = short.clone();
+            (winograd.multiply)(&product, &mut left);
+            prop_assert_eq!(&left, &short);
+        }
+    }
+}
+
+#[test]
+fn only_sums_that_can_be_four_times_as_large_suit() {
+    let window =
+        Window { input: [8, 8], output: [8, 8], kernel: [3, 3], stride: [1, 1], dilation: [1, 1], pad: [1, 1] };
+    assert!(WinogradWeights::suit(&window, [16, 32], [(1 << 29) - 1]));
+    assert!(!WinogradWeights::suit(&window, [16, 32], [1 << 29]));
+    assert!(!WinogradWeights::suit(&window, [16, 24], [1]) && !WinogradWeights::suit(&window, [8, 16], [1]));
+    for wrong in [
+        Window { stride: [1, 2], ..window },
+        Window { kernel: [3, 1], ..window },
+        Window { dilation: [2, 1], ..window },
+    ] {
+        assert!(!WinogradWeights::suit(&wrong, [16, 16], [1]), "{wrong:?}");
+    }
 }

@@ -1,6 +1,6 @@
 //! From exact sums to stored steps.
 
-use std::arch::x86_64::{_mm512_permutexvar_epi32, _mm512_setr_epi32};
+use std::arch::x86_64::{_mm256_permutevar8x32_epi32, _mm256_setr_epi32, _mm512_permutexvar_epi32, _mm512_setr_epi32};
 
 use super::ops;
 use crate::int8::quant::Bounds;
@@ -66,5 +66,14 @@ impl FinishWide {
     pub fn narrow_in_order(&self, steps: [ops::wide::Vector; 4]) -> ops::wide::Vector {
         let order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
         _mm512_permutexvar_epi32(order, self.narrow(steps))
+    }
+}
+
+impl FinishHalf {
+    /// As [`Self::narrow`], in order: all of the first vector, then all of the second, and so on.
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    pub fn narrow_in_order(&self, steps: [ops::half::Vector; 4]) -> ops::half::Vector {
+        _mm256_permutevar8x32_epi32(self.narrow(steps), _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7))
     }
 }

@@ -4,10 +4,10 @@
 
 use std::arch::x86_64::*;
 
-use super::Depthwise;
-use super::columns::Rows;
-use super::vnni::FinishHalf;
 use crate::int8::depthwise_weights::PairColumnBlock;
+use crate::int8::kernels::Depthwise;
+use crate::int8::kernels::columns::Rows;
+use crate::int8::kernels::vnni::FinishHalf;
 
 /// Channels of a block.
 pub const WIDTH: usize = 16;

@@ -5,17 +5,17 @@
 //! through a second multiplier to be widened.
 #![allow(unsafe_code)]
 
+mod columns;
+mod gemm;
+mod winograd;
+
 use std::arch::x86_64::*;
 
 use super::taps::{MOST_TAPS, for_pixels};
 use super::vnni::FinishHalf;
-use super::{Add, Depthwise, Gemm, Kernels, avx2_columns, scalar};
+use super::{Add, Depthwise, Kernels, Multiply, scalar};
 use crate::int8::depthwise_weights::{Block, DepthwiseWeights};
-use crate::int8::weights::PANEL;
 use crate::int8::window::Window;
-
-/// Pixels of a register tile; with two vectors of channels it fills 12 of the 16 registers with sums.
-const TILE: usize = 6;
 
 /// The set, if this processor has what it needs.
 pub fn kernels() -> Option<Kernels> {
@@ -23,10 +23,12 @@ pub fn kernels() -> Option<Kernels> {
     able.then_some(Kernels {
         name: "int8-avx2",
         dot: None,
+        winograd: Some(winograd::KERNELS),
         widen,
-        gemm,
+        gemm: gemm::gemm,
         depthwise,
         add,
+        multiply,
         sum_pixels,
         prepare_depthwise,
         peak: None,
@@ -45,6 +47,16 @@ fn widen_avx2(bytes: &[u8], wide: &mut [i16]) {
     scalar::widen(bytes, wide);
 }
 
+fn multiply(call: &Multiply, a: &[u8], b: &[u8], output: &mut [u8]) {
+    // SAFETY: AVX2 was found; the function itself is made of checked slices.
+    unsafe { multiply_avx2(call, a, b, output) }
+}
+
+#[target_feature(enable = "avx2")]
+fn multiply_avx2(call: &Multiply, a: &[u8], b: &[u8], output: &mut [u8]) {
+    scalar::multiply(call, a, b, output);
+}
+
 fn sum_pixels(image: &[u8], sums: &mut [i32]) {
     // SAFETY: AVX2 was found; the function itself is made of checked slices.
     unsafe { sum_pixels_avx2(image, sums) }
@@ -55,182 +67,19 @@ fn sum_pixels_avx2(image: &[u8], sums: &mut [i32]) {
     scalar::sum_pixels(image, sums);
 }
 
-/// As [`FinishHalf::narrow`], in order.
-#[inline]
-#[target_feature(enable = "avx2")]
-fn narrow_in_order(finish: FinishHalf, steps: [__m256i; 4]) -> __m256i {
-    _mm256_permutevar8x32_epi32(finish.narrow(steps), _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7))
-}
-
-fn gemm(call: &Gemm<'_>, output: &mut [u8]) {
-    if call.weights.epilogue.is_wide {
-        // Scales that large are in no real model; a clamp before rounding would cost all others time.
-        scalar::gemm(call, output);
-    } else if call.fits(output) && call.weights.depth > 0 {
-        // SAFETY: AVX2 was found; `fits` has shown that rows, panels, bias, scale and output cover all of the product.
-        unsafe { gemm_avx2(call, output.as_mut_ptr()) }
-    }
-}
-
-/// # Safety
-/// `call.fits` holds for the memory at `output`.
-#[target_feature(enable = "avx2")]
-unsafe fn gemm_avx2(call: &Gemm<'_>, output: *mut u8) {
-    let tiles = call.pixels.div_ceil(TILE);
-    let weights = call.weights;
-    let finish = FinishHalf::new(weights.epilogue.bounds);
-    for panel in 0..weights.channels.div_ceil(PANEL) {
-        // SAFETY: panels, biases and scales are whole, as `fits` has shown; rows and output begin with pixel 0.
-        let mut place = unsafe {
-            Place {
-                rows: call.rows.as_ptr(),
-                depth: weights.depth,
-                panel: weights.panels.as_ptr().add(panel * PANEL * weights.depth),
-                bias: weights.epilogue.bias.as_ptr().add(panel * PANEL),
-                scale: weights.epilogue.scale.as_ptr().add(panel * PANEL),
-                output: output.add(panel * PANEL),
-                stride: call.output_stride,
-                channels: (weights.channels - panel * PANEL).min(PANEL),
-            }
-        };
-        let mut left = call.pixels;
-        for tile in 0..tiles {
-            // Tiles of equal size rather than one short tile at the end.
-            let pixels = left.div_ceil(tiles - tile);
-            // SAFETY: `left` pixels lie behind `place`, as `fits` has shown.
-            unsafe { place.run(pixels, finish) }
-            place.rows = place.rows.wrapping_add(pixels * weights.depth);
-            place.output = place.output.wrapping_add(pixels * call.output_stride);
-            left -= pixels;
-        }
-    }
-}
-
-/// One register tile: where its numbers come from and go to.
-#[derive(Clone, Copy)]
-struct Place {
-    rows: *const i16,
-    depth: usize,
-    panel: *const i16,
-    bias: *const i32,
-    scale: *const f32,
-    output: *mut u8,
-    stride: usize,
-    channels: usize,
-}
-
-impl Place {
-    /// # Safety
-    /// `pixels` rows, a panel and `channels` bytes of each output pixel lie at the pointers.
-    #[inline]
-    #[target_feature(enable = "avx2")]
-    unsafe fn run(&self, pixels: usize, finish: FinishHalf) {
-        // SAFETY: passed on from the caller; the constant equals `pixels`.
-        unsafe {
-            match (self.channels <= 8, pixels) {
-                (false, 1) => self.tile::<1, 2>(finish),
-                (false, 2) => self.tile::<2, 2>(finish),
-                (false, 3) => self.tile::<3, 2>(finish),
-                (false, 4) => self.tile::<4, 2>(finish),
-                (false, 5) => self.tile::<5, 2>(finish),
-                (false, 6) => self.tile::<6, 2>(finish),
-                (true, 1) => self.tile::<1, 1>(finish),
-                (true, 2) => self.tile::<2, 1>(finish),
-                (true, 3) => self.tile::<3, 1>(finish),
-                (true, 4) => self.tile::<4, 1>(finish),
-                (true, 5) => self.tile::<5, 1>(finish),
-                (true, 6) => self.tile::<6, 1>(finish),
-                _ => {}
-            }
-        }
-    }
-
-    /// `PIXELS` pixels by `VECTORS` times eight channels.
-    ///
-    /// # Safety
-    /// As [`Self::run`], with `PIXELS` pixels and at most `8 * VECTORS` channels.
-    #[inline]
-    #[target_feature(enable = "avx2")]
-    unsafe fn tile<const PIXELS: usize, const VECTORS: usize>(&self, finish: FinishHalf) {
-        // SAFETY: biases and scales are padded to whole panels, of two vectors of eight; unaligned loads.
-        let (bias, scale): ([__m256i; VECTORS], [__m256; VECTORS]) = unsafe {
-            (
-                std::array::from_fn(|vector| _mm256_loadu_si256(self.bias.add(8 * vector).cast())),
-                std::array::from_fn(|vector| _mm256_loadu_ps(self.scale.add(8 * vector))),
-            )
-        };
-        let mut sums = [bias; PIXELS];
-        let mut rows = [self.rows; PIXELS];
-        for (pixel, row) in rows.iter_mut().enumerate() {
-            *row = row.wrapping_add(pixel * self.depth);
-        }
-        for pair in 0..self.depth / 2 {
-            // SAFETY: a panel holds `depth / 2` groups of 16 pairs, a row `depth / 2` pairs; unaligned loads.
-            unsafe {
-                let weights: [__m256i; VECTORS] = std::array::from_fn(|vector| {
-                    _mm256_loadu_si256(self.panel.add(pair * 2 * PANEL + vector * 16).cast())
-                });
-                for (row, sums) in rows.iter().zip(&mut sums) {
-                    let inputs = row.add(2 * pair).cast::<i32>().read_unaligned();
-                    let inputs = _mm256_set1_epi32(inputs);
-                    for (sum, weights) in sums.iter_mut().zip(weights) {
-                        *sum = _mm256_add_epi32(*sum, _mm256_madd_epi16(inputs, weights));
-                    }
-                }
-            }
-        }
-        for (pair, sums) in sums.chunks(2).enumerate() {
-            let mut steps = [_mm256_setzero_si256(); 4];
-            for (steps, sums) in steps.chunks_exact_mut(2).zip(sums) {
-                for (steps, (sums, scale)) in steps.iter_mut().zip(sums.iter().zip(scale)) {
-                    *steps = finish.scale(*sums, scale);
-                }
-            }
-            let bytes = narrow_in_order(finish, steps);
-            // SAFETY: pixels `2 * pair` and, where the chunk has two, the next have `channels` bytes of room.
-            unsafe {
-                let output = self.output.add(2 * pair * self.stride);
-                self.store(_mm256_castsi256_si128(bytes), output);
-                if sums.len() == 2 {
-                    self.store(_mm256_extracti128_si256::<1>(bytes), output.add(self.stride));
-                }
-            }
-        }
-    }
-
-    /// # Safety
-    /// `channels` bytes of room at `output`.
-    #[inline]
-    #[target_feature(enable = "avx2")]
-    unsafe fn store(&self, bytes: __m128i, output: *mut u8) {
-        // SAFETY: whole vectors only where that many channels are there; else exactly `channels` bytes.
-        unsafe {
-            match self.channels {
-                16 => _mm_storeu_si128(output.cast(), bytes),
-                8 => _mm_storel_epi64(output.cast(), bytes),
-                channels => {
-                    let mut buffer = [0u8; 16];
-                    _mm_storeu_si128(buffer.as_mut_ptr().cast(), bytes);
-                    std::ptr::copy_nonoverlapping(buffer.as_ptr(), output, channels.min(16));
-                }
-            }
-        }
-    }
-}
-
 /// Cuts the channels into blocks, by columns where there is a loop for the window.
 pub fn prepare_depthwise(window: &Window, weights: DepthwiseWeights) -> DepthwiseWeights {
     let ([rows, columns], [_, stride], [_, dilation]) = (window.kernel, window.stride, window.dilation);
-    if avx2_columns::is_known([rows, columns], stride) && dilation == 1 && weights.channels >= avx2_columns::WIDTH {
+    if columns::is_known([rows, columns], stride) && dilation == 1 && weights.channels >= columns::WIDTH {
         return DepthwiseWeights { pair_columns: weights.pair_columns_for(rows, columns), ..weights };
     }
     weights.with_blocks()
 }
 
 pub fn depthwise(call: &Depthwise<'_>, output: &mut [u8]) {
-    if avx2_columns::can_run(call, output) {
+    if columns::can_run(call, output) {
         // SAFETY: AVX2 was found, and `can_run` holds.
-        unsafe { avx2_columns::run(call, output.as_mut_ptr()) }
+        unsafe { columns::run(call, output.as_mut_ptr()) }
     } else if call.weights.blocks.is_empty() || call.window.taps() > MOST_TAPS || call.weights.epilogue.is_wide {
         scalar::depthwise(call, output);
     } else if call.fits(output) {
@@ -384,7 +233,7 @@ unsafe fn block_16(taps: &[*const u8], block: &Block, finish: FinishHalf, output
     unsafe {
         let first = finish.scale(first, _mm256_loadu_ps(block.scale.as_ptr()));
         let second = finish.scale(second, _mm256_loadu_ps(block.scale.as_ptr().add(8)));
-        let bytes = narrow_in_order(finish, [first, second, first, second]);
+        let bytes = finish.narrow_in_order([first, second, first, second]);
         _mm_storeu_si128(output.cast(), _mm256_castsi256_si128(bytes));
     }
 }
@@ -423,7 +272,7 @@ unsafe fn add_avx2(call: &Add, a: *const u8, b: *const u8, output: *mut u8, leng
         let [first, second] = steps;
         // SAFETY: `start + 16` is at most `length`.
         unsafe {
-            let bytes = narrow_in_order(finish, [first, second, first, second]);
+            let bytes = finish.narrow_in_order([first, second, first, second]);
             _mm_storeu_si128(output.add(start).cast(), _mm256_castsi256_si128(bytes));
         }
     }

@@ -1,0 +1,173 @@
+//! The matrix product in pairs of i16.
+
+use std::arch::x86_64::*;
+
+use crate::int8::kernels::vnni::FinishHalf;
+use crate::int8::kernels::{Gemm, scalar};
+use crate::int8::weights::PANEL;
+
+/// Pixels of a register tile; with two vectors of channels it fills 12 of the 16 registers with sums.
+const TILE: usize = 6;
+
+/// Output channels of a vector of sums.
+const LANES: usize = 8;
+
+pub fn gemm(call: &Gemm<'_>, output: &mut [u8]) {
+    if call.weights.epilogue.is_wide {
+        // Scales that large are in no real model; a clamp before rounding would cost all others time.
+        scalar::gemm(call, output);
+    } else if call.fits(output) && call.weights.depth > 0 {
+        // SAFETY: AVX2 was found; `fits` has shown that rows, panels, bias, scale and output cover all of the product.
+        unsafe { gemm_avx2(call, output.as_mut_ptr()) }
+    }
+}
+
+/// # Safety
+/// `call.fits` holds for the memory at `output`.
+#[target_feature(enable = "avx2")]
+unsafe fn gemm_avx2(call: &Gemm<'_>, output: *mut u8) {
+    let tiles = call.pixels.div_ceil(TILE);
+    let weights = call.weights;
+    let finish = FinishHalf::new(weights.epilogue.bounds);
+    for panel in 0..weights.channels.div_ceil(PANEL) {
+        // SAFETY: panels, biases and scales are whole, as `fits` has shown; rows and output begin with pixel 0.
+        let mut place = unsafe {
+            Place {
+                rows: call.rows.as_ptr(),
+                depth: weights.depth,
+                panel: weights.panels.as_ptr().add(panel * PANEL * weights.depth),
+                bias: weights.epilogue.bias.as_ptr().add(panel * PANEL),
+                scale: weights.epilogue.scale.as_ptr().add(panel * PANEL),
+                output: output.add(panel * PANEL),
+                stride: call.output_stride,
+                channels: (weights.channels - panel * PANEL).min(PANEL),
+            }
+        };
+        let mut left = call.pixels;
+        for tile in 0..tiles {
+            // Tiles of equal size rather than one short tile at the end.
+            let pixels = left.div_ceil(tiles - tile);
+            // SAFETY: `left` pixels lie behind `place`, as `fits` has shown.
+            unsafe { place.run(pixels, &finish) }
+            place.rows = place.rows.wrapping_add(pixels * weights.depth);
+            place.output = place.output.wrapping_add(pixels * call.output_stride);
+            left -= pixels;
+        }
+    }
+}
+
+/// One register tile: where its numbers come from and go to.
+struct Place {
+    rows: *const i16,
+    depth: usize,
+    panel: *const i16,
+    bias: *const i32,
+    scale: *const f32,
+    output: *mut u8,
+    stride: usize,
+    channels: usize,
+}
+
+impl Place {
+    /// # Safety
+    /// `pixels` rows, a panel and `channels` bytes of each output pixel lie at the pointers.
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    unsafe fn run(&self, pixels: usize, finish: &FinishHalf) {
+        // SAFETY: passed on from the caller; the constant equals `pixels`.
+        unsafe {
+            match (self.channels <= LANES, pixels) {
+                (false, 1) => self.tile::<1, 2>(finish),
+                (false, 2) => self.tile::<2, 2>(finish),
+                (false, 3) => self.tile::<3, 2>(finish),
+                (false, 4) => self.tile::<4, 2>(finish),
+                (false, 5) => self.tile::<5, 2>(finish),
+                (false, 6) => self.tile::<6, 2>(finish),
+                (true, 1) => self.tile::<1, 1>(finish),
+                (true, 2) => self.tile::<2, 1>(finish),
+                (true, 3) => self.tile::<3, 1>(finish),
+                (true, 4) => self.tile::<4, 1>(finish),
+                (true, 5) => self.tile::<5, 1>(finish),
+                (true, 6) => self.tile::<6, 1>(finish),
+                _ => {}
+            }
+        }
+    }
+
+    /// `PIXELS` pixels by `VECTORS` times eight channels.
+    ///
+    /// # Safety
+    /// As [`Self::run`], with `PIXELS` pixels and at most `8 * VECTORS` channels.
+    // All sizes in one function have too few registers for their addresses.
+    #[inline(never)]
+    #[target_feature(enable = "avx2")]
+    unsafe fn tile<const PIXELS: usize, const VECTORS: usize>(&self, finish: &FinishHalf) {
+        let mut sums = [[_mm256_setzero_si256(); VECTORS]; PIXELS];
+        for pair in 0..self.depth / 2 {
+            // SAFETY: a panel holds `depth / 2` groups of 16 pairs, a row `depth / 2` pairs; unaligned loads.
+            unsafe {
+                let weights: [__m256i; VECTORS] = std::array::from_fn(|vector| {
+                    _mm256_loadu_si256(self.panel.add(pair * 2 * PANEL + vector * 2 * LANES).cast())
+                });
+                for (pixel, sums) in sums.iter_mut().enumerate() {
+                    let inputs = self.rows.add(pixel * self.depth + 2 * pair).cast::<i32>().read_unaligned();
+                    let inputs = _mm256_set1_epi32(inputs);
+                    for (sum, weights) in sums.iter_mut().zip(weights) {
+                        *sum = _mm256_add_epi32(*sum, _mm256_madd_epi16(inputs, weights));
+                    }
+                }
+            }
+        }
+        // SAFETY: biases and scales are padded to whole panels, of two vectors of eight; unaligned loads.
+        let (bias, scale): ([__m256i; VECTORS], [__m256; VECTORS]) = unsafe {
+            (
+                std::array::from_fn(|vector| _mm256_loadu_si256(self.bias.add(LANES * vector).cast())),
+                std::array::from_fn(|vector| _mm256_loadu_ps(self.scale.add(LANES * vector))),
+            )
+        };
+        let narrowed = |sums: [__m256i; VECTORS]| {
+            let mut steps = [_mm256_setzero_si256(); 2];
+            for ((steps, sum), (bias, scale)) in steps.iter_mut().zip(sums).zip(bias.into_iter().zip(scale)) {
+                *steps = finish.scale(_mm256_add_epi32(sum, bias), scale);
+            }
+            steps
+        };
+        let (pairs, last) = sums.as_chunks::<2>();
+        let mut output = self.output;
+        for &[first, second] in pairs {
+            let ([a, b], [c, d]) = (narrowed(first), narrowed(second));
+            let bytes = finish.narrow_in_order([a, b, c, d]);
+            // SAFETY: two more pixels have `channels` bytes of room each.
+            unsafe {
+                self.store(_mm256_castsi256_si128(bytes), output);
+                self.store(_mm256_extracti128_si256::<1>(bytes), output.add(self.stride));
+            }
+            output = output.wrapping_add(2 * self.stride);
+        }
+        for &last in last {
+            let [a, b] = narrowed(last);
+            let bytes = finish.narrow_in_order([a, b, a, b]);
+            // SAFETY: one more pixel has `channels` bytes of room.
+            unsafe { self.store(_mm256_castsi256_si128(bytes), output) };
+        }
+    }
+
+    /// # Safety
+    /// `channels` bytes of room at `output`.
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    unsafe fn store(&self, bytes: __m128i, output: *mut u8) {
+        // SAFETY: whole vectors only where that many channels are there; else exactly `channels` bytes.
+        unsafe {
+            match self.channels {
+                16 => _mm_storeu_si128(output.cast(), bytes),
+                8 => _mm_storel_epi64(output.cast(), bytes),
+                channels => {
+                    let mut buffer = [0u8; 16];
+                    _mm_storeu_si128(buffer.as_mut_ptr().cast(), bytes);
+                    std::ptr::copy_nonoverlapping(buffer.as_ptr(), output, channels.min(16));
+                }
+            }
+        }
+    }
+}
