@@ -24,6 +24,7 @@ MODELS = {
     "efficientnet_lite0_224": ("EfficientNet-Lite0-224", 8),
     "efficientnet_lite0_160": ("EfficientNet-Lite0-160", 15),
     "mobilenet_v2_035_96": ("MobileNetV2-0.35-96", 150),
+    "mobilenet_v3_small_224": ("MobileNetV3-small-224", 40),
     "resnet18_224": ("ResNet-18-224", 3),
     "resnet8_32": ("ResNet-8-32", 200),
 }
@@ -169,6 +170,9 @@ def page(report):
         "ratios; below 1 is faster than the peer. Ours reads a quantised picture, which is what the camera path makes; "
         "so do the peers' rows that say u8 picture, and TFLite. EfficientNet-Lite0 is the pair's real model (TFLite: the "
         "same layers with random weights), the others have random weights.",
+        "",
+        "MNN and ncnn have no rows: ncnn's PyPI wheel holds no quantiser that could make an int8 file, and MNN's holds no "
+        "VNNI code, which would flatter this engine.",
         "",
         f"The processor's instruction for 8-bit products does {peak / 1e9:.0f} GMAC/s at best, measured in registers."
         if peak else "The kernels have no instruction for sums of 8-bit products, so there is no peak to compare with.",

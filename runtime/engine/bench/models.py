@@ -3,7 +3,7 @@
     models.py FOLDER PAIR
 
 MobileNetV2, ResNet-18 and ResNet-8 get random weights of the size that He et al. 2015 give for such layers: speed does
-not depend on them. EfficientNet-Lite0 is the pair's real one (PAIR is the folder models/imagenet-lite/build). Every
+not depend on them. MobileNetV3-small is the one of models/coverage/nets.py, with random weights too. EfficientNet-Lite0 is the pair's real one (PAIR is the folder models/imagenet-lite/build). Every
 model is quantised by onnxruntime's own tool in the two forms that it has, with u8 activations and s8 weights for each
 channel, which is its fastest; NAME.qdq.onnx, NAME.qop.onnx. The same once more with a quantised picture as the input,
 so that a peer does not have to quantise what this project's camera path hands over quantised: NAME.qdq.u8.onnx,
@@ -114,6 +114,17 @@ def resnet8(path):
     net.save(x, 64, 32, 10, path)
 
 
+def mobilenet_v3_small(path):
+    """Howard et al. 2019, table 2, with ONNX's own HardSwish and HardSigmoid."""
+    sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[3] / "models/coverage"))
+    import nets
+
+    build, _, opset = nets.NETS["mobilenet_v3_small"]
+    graph = nets.Graph(0, opset)
+    build(graph)
+    onnx.save(graph.model(224), path)
+
+
 class Noise(CalibrationDataReader):
     def __init__(self, model):
         (picture,) = model.graph.input
@@ -156,6 +167,7 @@ def main(folder, pair):
     made = {
         "mobilenet_v2_224": lambda path: mobilenet_v2(path, 224, 1000, 1.0),
         "mobilenet_v2_035_96": lambda path: mobilenet_v2(path, 96, 10, 0.35),
+        "mobilenet_v3_small_224": mobilenet_v3_small,
         "resnet18_224": resnet18,
         "resnet8_32": resnet8,
     }

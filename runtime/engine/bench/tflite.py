@@ -70,6 +70,12 @@ def resnet8():
     return classifier(picture, x, 10)
 
 
+def mobilenet_v3_small():
+    return tf.keras.applications.MobileNetV3Small(
+        input_tensor=tf.keras.Input((224, 224, 3), batch_size=1), weights=None, include_preprocessing=False,
+        classifier_activation=None)
+
+
 def narrowed(channels):
     return max(8, int(channels * 0.35 + 4) // 8 * 8)
 
@@ -79,6 +85,7 @@ MODELS = {
     "mobilenet_v2_035_96": lambda: inverted_residuals(MOBILENET_V2, 96, 10, narrowed),
     "efficientnet_lite0_160": lambda: inverted_residuals(EFFICIENTNET_LITE0, 160, 1000, int),
     "efficientnet_lite0_224": lambda: inverted_residuals(EFFICIENTNET_LITE0, 224, 1000, int),
+    "mobilenet_v3_small_224": mobilenet_v3_small,
     "resnet18_224": resnet18,
     "resnet8_32": resnet8,
 }
