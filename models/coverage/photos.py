@@ -102,7 +102,8 @@ def measure(engine: Path, only: list[str], figures: Path | None) -> list[dict]:
     with tempfile.TemporaryDirectory(prefix="photos-") as name:
         files = photo_files(Path(name), pair)
         print(f"{len(files)} photos", flush=True)
-        for path, form in cases(only):
+        chosen = cases(only)
+        for path, form in chosen:
             side = onnx.load(path).graph.input[0].type.tensor_type.shape.dim[2].dim_value
             many = form == "real weights"
             if (side, many) not in sized:
@@ -110,7 +111,7 @@ def measure(engine: Path, only: list[str], figures: Path | None) -> list[dict]:
             rows.append(compare(engine, path, form, sized[side, many], 2 * len(PLACES) if many else 1, pair))
             print(line(rows[-1]), flush=True)
             if figures:
-                write(figures, rows)
+                write(figures, rows, len(chosen))
     return rows
 
 
@@ -122,8 +123,8 @@ def line(row: dict) -> str:
     return f"| {' | '.join(cells)} |" + ("" if row["passed"] else " <- too few")
 
 
-def write(folder: Path, rows: list[dict]) -> None:
-    """photos.md and photos.json."""
+def write(folder: Path, rows: list[dict], models: int) -> None:
+    """photos.md and photos.json, also of a run that is not through its models yet."""
     folder.mkdir(parents=True, exist_ok=True)
     head = {"command": "make check-photos", "date": datetime.date.today().isoformat(), "onnxruntime": onnxruntime.__version__}
     (folder / "photos.json").write_text(json.dumps(head | {"rows": rows}, indent=1) + "\n", encoding="utf-8")
@@ -131,7 +132,7 @@ def write(folder: Path, rows: list[dict]) -> None:
     short = [row["model"] for row in rows if row["same_top1"] < check.TOP1_AGREEMENT * row["pictures"]]
     text = [
         "# Agreement with onnxruntime on real photos", "",
-        f"`{head['command']}`, {head['date']}, {len(rows)} models against onnxruntime {head['onnxruntime']}: the same top-1 class on"
+        f"`{head['command']}`, {head['date']}, {len(rows)} of {models} models against onnxruntime {head['onnxruntime']}: the same top-1 class on"
         f" {sum(row['same_top1'] for row in strict)} of {sum(row['pictures'] for row in strict)} pictures in the forms that"
         " onnxruntime computes in integers.",
         f"Below {check.TOP1_AGREEMENT:.1%}: {', '.join(short) or 'no model'}.", "",
