@@ -171,8 +171,8 @@ def page(report):
         "so do the peers' rows that say u8 picture, and TFLite. EfficientNet-Lite0 is the pair's real model (TFLite: the "
         "same layers with random weights), the others have random weights.",
         "",
-        "MNN and ncnn have no rows: ncnn's PyPI wheel holds no quantiser that could make an int8 file, and MNN's holds no "
-        "VNNI code, which would flatter this engine.",
+        "MNN and ncnn have no rows yet: ncnn's PyPI wheel holds no quantiser, so its int8 files need a script that this "
+        "command does not have; MNN's holds AVX2 code only, so it belongs into the second table.",
         "",
         f"The processor's instruction for 8-bit products does {peak / 1e9:.0f} GMAC/s at best, measured in registers."
         if peak else "The kernels have no instruction for sums of 8-bit products, so there is no peak to compare with.",
