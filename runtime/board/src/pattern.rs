@@ -9,6 +9,8 @@ use crate::decode::Picture;
 pub struct TestPattern {
     /// How many pictures.
     pub frames: u64,
+    /// How often each picture is shown before the next one: a scene that stands still.
+    pub repeat: u64,
     /// What they are drawn from.
     pub seed: u64,
     /// Columns.
@@ -25,7 +27,7 @@ pub enum TestPatternError {
     Scheme(String),
     /// An option that does not exist.
     #[error(
-        "test://: unknown option '{0}'; there are frames, seed and size, as in test://?frames=20&seed=7&size=640x480"
+        "test://: unknown option '{0}'; there are frames, repeat, seed and size, as in test://?frames=20&repeat=5&seed=7&size=640x480"
     )]
     Option(String),
     /// An option whose value is impossible.
@@ -45,11 +47,12 @@ impl FromStr for TestPattern {
 
     fn from_str(address: &str) -> Result<Self, Self::Err> {
         let rest = address.strip_prefix("test://").ok_or_else(|| TestPatternError::Scheme(address.into()))?;
-        let mut pattern = Self { frames: 100, seed: 0, width: 640, height: 480 };
+        let mut pattern = Self { frames: 100, repeat: 1, seed: 0, width: 640, height: 480 };
         for part in rest.trim_start_matches(['/', '?']).split('&').filter(|part| !part.is_empty()) {
             let (option, value) = part.split_once('=').unwrap_or((part, ""));
             match option {
                 "frames" => pattern.frames = number("frames", value)?,
+                "repeat" => pattern.repeat = number("repeat", value)?.max(1),
                 "seed" => pattern.seed = number("seed", value)?,
                 "size" => (pattern.width, pattern.height) = size(value)?,
                 _ => return Err(TestPatternError::Option(option.into())),
@@ -76,7 +79,8 @@ impl TestPattern {
     /// Draws picture `index` (from 0).
     #[must_use]
     pub fn picture(&self, index: u64) -> Picture {
-        let mut random = SplitMix(self.seed.wrapping_add(index.wrapping_mul(0x9e37_79b9_7f4a_7c15)));
+        let scene = index / self.repeat.max(1);
+        let mut random = SplitMix(self.seed.wrapping_add(scene.wrapping_mul(0x9e37_79b9_7f4a_7c15)));
         let (from, to) = (random.colour(), random.colour());
         let discs: [Disc; 4] = std::array::from_fn(|_| Disc::random(&mut random, self.width, self.height));
         let mut rgb = Vec::with_capacity(self.width as usize * self.height as usize * 3);
@@ -144,7 +148,7 @@ mod tests {
     #[test]
     fn reads_addresses() {
         let check = |address: &str, frames, seed, width, height| {
-            assert_eq!(address.parse(), Ok(TestPattern { frames, seed, width, height }), "{address}");
+            assert_eq!(address.parse(), Ok(TestPattern { frames, repeat: 1, seed, width, height }), "{address}");
         };
         check("test://", 100, 0, 640, 480);
         check("test://?frames=20&seed=7&size=320x240", 20, 7, 320, 240);
@@ -172,6 +176,8 @@ mod tests {
         assert_ne!(pattern.picture(3), pattern.picture(4));
         assert_ne!(pattern.picture(3), TestPattern { seed: 6, ..pattern }.picture(3));
         assert_eq!(pattern.picture(0).rgb.len(), 40 * 30 * 3);
+        let still: TestPattern = "test://?size=40x30&seed=5&repeat=3".parse().unwrap();
+        assert_eq!([0, 2, 3, 8].map(|frame| still.picture(frame)), [0, 0, 1, 2].map(|scene| pattern.picture(scene)));
     }
 
     #[test]

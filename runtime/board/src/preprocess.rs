@@ -144,6 +144,12 @@ impl Preprocessor {
         Ok(&self.tensor)
     }
 
+    /// What [`Self::tensor`] gave last.
+    #[must_use]
+    pub fn last(&self) -> &Tensor {
+        &self.tensor
+    }
+
     /// Crops and scales as [`Self::tensor`] does, but leaves the pixels as they are: R G B, rows from the top. What
     /// [`Self::tensor_of_pixels`] makes of them elsewhere is the same tensor.
     ///

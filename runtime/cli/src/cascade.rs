@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 use tinysaver_board::{FramePreprocessor, FrameWay, Preprocessor, Tensor};
-use tinysaver_core::{Answer, Decision, Exit, Gate, InputWay, StageMicros, Temperature, top1};
+use tinysaver_core::{Answer, Decision, Exit, Gate, InputWay, LumaGrid, StageMicros, Temperature, top1};
 use tinysaver_engine::{Engine, Input, KernelChoice, load_best};
 
 use crate::config::Settings;
@@ -30,6 +30,7 @@ impl Stage {
         let (rule, name) = (pair.preprocess(entry), || format!("model '{}'", entry.id));
         let of_stills = Preprocessor::new(&rule, engine.input()).with_context(name)?;
         let of_frames = FramePreprocessor::new(&rule, engine.input()).with_context(name)?.with_limits(settings.limits);
+        let of_frames = if settings.reuse.is_some() { of_frames.with_luma_grid() } else { of_frames };
         let logits = vec![0.0; engine.classes()];
         Ok(Self { entry: entry.clone(), engine, short_hash, of_stills, of_frames, logits })
     }
@@ -44,19 +45,28 @@ impl Stage {
         Ok(&self.logits)
     }
 
-    /// Fills the tensor and runs the model, for so many microseconds. Adds to `stages` what making the tensor took.
-    fn infer(&mut self, image: &Image, stages: &mut StageMicros) -> Result<u64> {
+    /// Fills the tensor; adds to `stages` what that took.
+    fn look(&mut self, image: &Image, stages: &mut StageMicros) -> Result<()> {
         let started = Instant::now();
-        let (tensor, decoding) = match image {
-            Image::Still(picture) => (self.of_stills.tensor(picture)?, None),
-            Image::Frame(view) => self.of_frames.timed_tensor(view)?,
+        let decoding = match image {
+            Image::Still(picture) => self.of_stills.tensor(picture).map(|_| None)?,
+            Image::Frame(view) => self.of_frames.timed_tensor(view)?.1,
         };
         let decode_us = decoding.map(micros);
         if let Some(decode_us) = decode_us {
             *stages.decode.get_or_insert(0) += decode_us;
         }
         *stages.resize.get_or_insert(0) += micros_since(started).saturating_sub(decode_us.unwrap_or(0));
+        Ok(())
+    }
+
+    /// Runs the model on the tensor of `image`, which was looked at last; gives the microseconds that it took.
+    fn infer(&mut self, image: &Image) -> Result<u64> {
         let started = Instant::now();
+        let tensor = match image {
+            Image::Still(_) => self.of_stills.last(),
+            Image::Frame(_) => self.of_frames.last(),
+        };
         let input = match tensor {
             Tensor::F32(values) => Input::F32(values),
             Tensor::U8(values) => Input::U8(values),
@@ -143,8 +153,17 @@ impl Cascade {
         Ok(Self { saver, base, local_base: local, gate, labels })
     }
 
-    /// Classifies one picture or frame on this board. The base's input is made only if the saver is not sure, from the same
-    /// pixels.
+    /// Makes the saver's input. Gives the luma grid of a camera's frame, if the change gate needs it.
+    pub fn look(&mut self, image: &Image, stages: &mut StageMicros) -> Result<Option<LumaGrid>, Drop> {
+        self.saver.look(image, stages).map_err(|error| Drop::from(&error))?;
+        Ok(match image {
+            Image::Still(_) => None,
+            Image::Frame(_) => self.saver.of_frames.luma_grid(),
+        })
+    }
+
+    /// Classifies on this board what was looked at last. The base's input is made only if the saver is not sure, from
+    /// the same pixels.
     pub fn answer(&mut self, image: &Image, stages: &mut StageMicros) -> Result<Answer, Drop> {
         let (answer, exits) = self.saver_answer(image, stages)?;
         if exits {
@@ -153,13 +172,18 @@ impl Cascade {
         self.base_answer(answer, image, stages).map_err(|error| Drop::from(&error))
     }
 
-    /// What the saver says, and whether the gate lets it stand.
+    /// What the saver says to what it looked at last, and whether the gate lets it stand.
     pub fn saver_answer(&mut self, image: &Image, stages: &mut StageMicros) -> Result<(Answer, bool), Drop> {
         self.try_saver(image, stages).map_err(|error| Drop::from(&error))
     }
 
+    /// How the saver's last input was made.
+    pub fn input_way(&self, image: &Image) -> InputWay {
+        self.saver.input_way(image)
+    }
+
     fn try_saver(&mut self, image: &Image, stages: &mut StageMicros) -> Result<(Answer, bool)> {
-        stages.saver = Some(self.saver.infer(image, stages)?);
+        stages.saver = Some(self.saver.infer(image)?);
         let Decision { saver, exits } = self.gate.decide(&self.saver.logits)?;
         let answer = Answer {
             exit: Exit::Saver,
@@ -172,6 +196,7 @@ impl Cascade {
             threshold: self.gate.threshold,
             temperature: self.gate.temperature,
             input: Some(self.saver.input_way(image)),
+            reuse_check: None,
             macs: self.saver.engine.macs(),
             macs_always_base: self.base.macs,
         };
@@ -180,7 +205,8 @@ impl Cascade {
 
     fn base_answer(&mut self, saver: Answer, image: &Image, stages: &mut StageMicros) -> Result<Answer> {
         let base = self.local_base.as_mut().context("there is no base on this board")?;
-        stages.base = Some(base.infer(image, stages)?);
+        base.look(image, stages)?;
+        stages.base = Some(base.infer(image)?);
         let prediction = top1(&base.logits, Temperature::ONE)?;
         Ok(Answer {
             exit: Exit::BaseLocal,

@@ -9,7 +9,7 @@ use anyhow::{Context, Result, anyhow};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use tinysaver_board::DecodeLimits;
-use tinysaver_core::{Temperature, Threshold};
+use tinysaver_core::{ReuseSettings, Temperature, Threshold};
 use tinysaver_engine::KernelChoice;
 
 use crate::exit_log::LogOptions;
@@ -35,9 +35,20 @@ struct FileSettings {
     realtime: Option<bool>,
     fps: Option<Rate>,
     #[serde(default)]
+    change: ChangeSettings,
+    #[serde(default)]
     log: LogSettings,
     #[serde(default)]
     offload: OffloadFile,
+}
+
+/// When the last answer is given again.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ChangeSettings {
+    reuse: Option<bool>,
+    max_age_ms: Option<u64>,
+    check_every: Option<u32>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -132,6 +143,16 @@ pub struct RunSettingsArgs {
     /// The speed for --realtime, in frames per second [default: the recording's]
     #[arg(long, value_name = "FPS", env = "TINYSAVER_FPS", value_parser = parse_rate)]
     pub fps: Option<Rate>,
+    /// While a camera or a video shows the same scene, give the last answer again (exit `reused`)
+    #[arg(long, env = "TINYSAVER_REUSE")]
+    pub reuse: bool,
+    /// With --reuse: no answer is given again after so long [default: 2000]
+    #[arg(long, value_name = "MS", env = "TINYSAVER_REUSE_MAX_AGE_MS")]
+    pub reuse_max_age_ms: Option<u64>,
+    /// With --reuse: every N-th frame that could be answered again is classified all the same, to count misses; 0: none
+    /// [default: 50]
+    #[arg(long, value_name = "N", env = "TINYSAVER_REUSE_CHECK_EVERY")]
+    pub reuse_check_every: Option<u32>,
     /// Right classes: a CSV file with the columns file,class [default: truth.csv beside the pictures, if any]
     #[arg(long, value_name = "FILE", env = "TINYSAVER_TRUTH")]
     pub truth: Option<PathBuf>,
@@ -165,6 +186,8 @@ pub struct Settings {
     pub limits: DecodeLimits,
     /// Kernels of the int8 engine.
     pub kernel: KernelChoice,
+    /// When the last answer is given again; `None` for never.
+    pub reuse: Option<ReuseSettings>,
     /// The exit log, if one is wanted.
     pub log: Option<LogOptions>,
     /// Bases on other machines, if any are named.
@@ -220,6 +243,7 @@ impl Settings {
                 .or(file.max_pixels)
                 .map_or_else(DecodeLimits::default, |max_pixels| DecodeLimits { max_pixels }),
             kernel: args.kernel.choice(),
+            reuse: reuse(run, &file.change),
             offload: OffloadSettings::gather(&run.offload, file.offload)?,
             log: log_folder.map(|folder| LogOptions {
                 folder,
@@ -229,6 +253,15 @@ impl Settings {
             }),
         })
     }
+}
+
+fn reuse(run: &RunSettingsArgs, file: &ChangeSettings) -> Option<ReuseSettings> {
+    let max_age_ms = run.reuse_max_age_ms.or(file.max_age_ms).unwrap_or(2000);
+    let settings = ReuseSettings {
+        max_age_us: max_age_ms.saturating_mul(1000),
+        recheck_every: run.reuse_check_every.or(file.check_every).unwrap_or(50),
+    };
+    (run.reuse || file.reuse.unwrap_or(false)).then_some(settings)
 }
 
 /// Reads a TOML file; an error says `FILE:LINE: what is wrong`, with the line itself.
@@ -275,6 +308,7 @@ mod tests {
         check("[log]\nmax_bytes = 10", &["c.toml:2: `max_bytes = 10`", "at least 4096"]);
         check("[log]\nmax_bytes = -10", &["c.toml:2: `max_bytes = -10`"]);
         check("[lag]\nfolder = \"x\"", &["c.toml:1: `[lag]`", "unknown field `lag`"]);
+        check("[change]\nmax_age = 1", &["c.toml:2: `max_age = 1`", "`max_age_ms`"]);
         check("fps = 0", &["c.toml:1: `fps = 0`", "0.001 to 1000"]);
         check("threshold 0.5", &["c.toml:1:"]);
     }
@@ -291,9 +325,19 @@ mod tests {
         assert_eq!((from_file.source.as_deref(), from_file.pair.as_path()), (Some("file/"), Path::new(DEFAULT_PAIR)));
         let log = from_file.log.unwrap();
         assert_eq!((log.max_bytes, log.max_file_bytes), (5000, 5000));
+        assert_eq!(from_file.reuse, None, "off by default");
         args.threshold = Some(Threshold::try_from(0.75).unwrap());
         run.source = Some("flag/".into());
         let both = Settings::gather(&args, &run).unwrap();
         assert_eq!((both.threshold.map(Threshold::value), both.source.as_deref()), (Some(0.75), Some("flag/")));
+    }
+    #[test]
+    fn reuse_is_asked_for_in_either_place() {
+        let asked = RunSettingsArgs { reuse: true, reuse_check_every: Some(0), ..RunSettingsArgs::default() };
+        let in_file = |text: &str| parse_toml::<FileSettings>(Path::new("c.toml"), text).unwrap().change;
+        let settings = |max_age_us, recheck_every| Some(ReuseSettings { max_age_us, recheck_every });
+        assert_eq!(reuse(&RunSettingsArgs::default(), &in_file("[change]\nmax_age_ms = 5")), None);
+        assert_eq!(reuse(&RunSettingsArgs::default(), &in_file("[change]\nreuse = true")), settings(2_000_000, 50));
+        assert_eq!(reuse(&asked, &in_file("[change]\nmax_age_ms = 5\ncheck_every = 9")), settings(5000, 0));
     }
 }

@@ -12,6 +12,7 @@ mod offload;
 mod pair;
 mod recorder;
 mod report_page;
+mod reuse;
 mod serving;
 mod summary_text;
 mod table;

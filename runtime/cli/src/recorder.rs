@@ -35,6 +35,11 @@ impl Recorder {
         }
     }
 
+    /// The number of the frame in hand.
+    pub fn sequence(&self) -> u64 {
+        self.next_sequence
+    }
+
     /// So many frames have their records.
     pub fn advance(&mut self, frames: u64) {
         self.next_sequence = self.next_sequence.saturating_add(frames);

@@ -3,7 +3,9 @@
 use std::io::{self, Write};
 
 use tinysaver_board::CaptureStatus;
-use tinysaver_core::{AccuracyReport, CONFIDENCE_BINS, ConfidenceReport, OperationsReport, Percentiles, SummaryReport};
+use tinysaver_core::{
+    AccuracyReport, CONFIDENCE_BINS, ConfidenceReport, OperationsReport, Percentiles, ReuseReport, SummaryReport,
+};
 use tinysaver_offload::client::ClientCounts;
 
 /// Characters of the longest bar of the confidence histogram.
@@ -29,11 +31,37 @@ pub fn write_summary(out: &mut dyn Write, report: &SummaryReport) -> io::Result<
     }
     writeln!(out)?;
     writeln!(out, "operations: {}", operations(&report.operations))?;
+    if let Some(reuse) = &report.reuse {
+        write_reuse(out, reuse, report.answered)?;
+    }
     writeln!(out, "accuracy: {}", accuracy(&report.accuracy))?;
     if let Some(thresholds) = thresholds(report) {
         writeln!(out, "threshold: {thresholds}")?;
     }
     write_confidence(out, &report.confidence)
+}
+
+/// What the change gate saved, and what it missed of what was checked.
+#[expect(clippy::cast_precision_loss, reason = "three digits are shown")]
+fn write_reuse(out: &mut dyn Write, reuse: &ReuseReport, answered: u64) -> io::Result<()> {
+    let ReuseReport { reused, macs_saved, models_us_saved, checked, differed } = *reuse;
+    let share = percent(reused as f64 / answered.max(1) as f64);
+    let (scale, unit) = mac_unit(macs_saved as f64);
+    let time = milliseconds(u64::try_from(models_us_saved).unwrap_or(u64::MAX));
+    writeln!(
+        out,
+        "reused: {reused} of {answered} answers ({share}), about {:.1} {unit} and {time} ms of the models saved",
+        macs_saved as f64 / scale
+    )?;
+    match wilson_95(differed, checked) {
+        None => writeln!(out, "reused, checked: none, so that misses are not known"),
+        Some((low, high)) => {
+            let (low, high) = (100.0 * low, 100.0 * high);
+            let missed = percent(differed as f64 / checked as f64);
+            write!(out, "reused, checked: {differed} of {checked} frames had another answer by then ({missed}, ")?;
+            writeln!(out, "95 % interval {low:.1} to {high:.1} %)")
+        }
+    }
 }
 
 /// A live source's faults.
@@ -119,12 +147,16 @@ pub fn percent(ratio: f64) -> String {
 
 const MAC_UNITS: [(f64, &str); 5] = [(1e15, "PMAC"), (1e12, "TMAC"), (1e9, "GMAC"), (1e6, "MMAC"), (1e3, "kMAC")];
 
+fn mac_unit(macs: f64) -> (f64, &'static str) {
+    MAC_UNITS.into_iter().find(|(scale, _)| macs >= *scale).unwrap_or((1.0, "MAC"))
+}
+
 /// Spent and always-base operations in one unit, and what that saves.
 #[expect(clippy::cast_precision_loss, reason = "three digits are shown")]
 pub fn operations(operations: &OperationsReport) -> String {
     let (spent, base) = (operations.macs as f64, operations.macs_always_base as f64);
     // The unit of the larger of the two, so that both can be compared at a glance.
-    let (scale, unit) = MAC_UNITS.into_iter().find(|(scale, _)| spent.max(base) >= *scale).unwrap_or((1.0, "MAC"));
+    let (scale, unit) = mac_unit(spent.max(base));
     let digits = if scale > 1.0 { 1 } else { 0 };
     let (spent, base) = (spent / scale, base / scale);
     match saving(operations) {

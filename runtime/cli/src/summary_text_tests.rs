@@ -1,4 +1,4 @@
-use tinysaver_core::{DropReason, Exit, Outcome, Record, Summary};
+use tinysaver_core::{DropReason, Exit, Outcome, Record, ReuseCheck, Summary};
 
 use super::*;
 use crate::exit_log::tests::sample;
@@ -121,4 +121,28 @@ fn a_range_of_thresholds_is_shown_as_one() {
     let mut report = summarise(&[sample(0)]);
     report.threshold_range = Some((0.5, 0.7));
     assert_eq!(thresholds(&report).unwrap(), "0.5 to 0.7");
+}
+
+#[test]
+fn reuse_shows_its_share_its_saving_and_its_misses() {
+    let reused = |sequence| {
+        let mut record = sample(sequence);
+        if let Outcome::Answered(answer) = &mut record.outcome {
+            (answer.exit, answer.macs) = (Exit::Reused, 0);
+        }
+        record.stages_us.saver = None;
+        record
+    };
+    let checked = |sequence, differs| {
+        let mut record = sample(sequence);
+        if let Outcome::Answered(answer) = &mut record.outcome {
+            answer.reuse_check = Some(ReuseCheck { class: 5, differs });
+        }
+        record
+    };
+    let shown = text(&[sample(0), reused(1), reused(2), checked(3, false), checked(4, true), reused(5)]);
+    assert!(shown.contains("reused: 3 of 6 answers (50.0 %), about 591.0 MMAC and "), "{shown}");
+    assert!(shown.contains("reused, checked: 1 of 2 frames had another answer by then (50.0 %, "), "{shown}");
+    assert!(text(&[sample(0), reused(1)]).contains("checked: none, so that misses are not known"));
+    assert!(!text(&[sample(0)]).contains("reuse"));
 }

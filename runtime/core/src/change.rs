@@ -137,6 +137,11 @@ impl ChangeGate {
             let mut differences = grid.differences(&last);
             let (_, median, _) = differences.select_nth_unstable(BLOCKS / 2);
             let measured = levels(*median) * DEVIATION_OF_MEDIAN;
+            if measured * DEVIATIONS > LARGEST_DIFFERENCE {
+                // Most of the picture changed by more than noise is ever taken for: a cut, a lamp, or a camera that is
+                // too noisy. It says nothing of what comes after a cut.
+                return;
+            }
             self.noise = Some(self.noise.map_or(measured, |noise| noise + (measured - noise) * NOISE_SHARE));
         }
     }
@@ -218,6 +223,17 @@ mod tests {
             assert_eq!(step(&mut gate, &camera.frame(), 200), Change::Changed, "{deviation}");
             assert_eq!(step(&mut gate, &camera.frame(), 201), Change::Same, "{deviation}: compared with the new scene");
         }
+    }
+
+    #[test]
+    fn a_cut_is_no_noise() {
+        let (mut gate, mut camera) = (ChangeGate::new(SETTINGS), Camera::new(0.1));
+        for frame in 0..100 {
+            step(&mut gate, &camera.frame(), frame);
+        }
+        camera.scene = camera.scene.map(|level| 220.0 - level);
+        let changes: Vec<Change> = (100..104).map(|frame| step(&mut gate, &camera.frame(), frame)).collect();
+        assert_eq!(changes, [Change::Changed, Change::Same, Change::Same, Change::Same]);
     }
 
     #[test]

@@ -9,6 +9,7 @@ mod confidence;
 mod gate;
 pub mod plan;
 mod record;
+mod reuse;
 pub mod route;
 mod summary;
 mod tensor;
@@ -17,8 +18,9 @@ pub use change::{Change, ChangeGate, GRID_COLUMNS, GRID_ROWS, LUMA_UNITS, LumaGr
 pub use confidence::{ConfidenceError, Prediction, Temperature, TemperatureError, top1, top1_of_scores};
 pub use gate::{Decision, Gate, Threshold, ThresholdError};
 pub use record::{
-    Answer, DropReason, Exit, InputWay, OLDEST_RECORD_SCHEMA, Outcome, RECORD_SCHEMA, Record, StageMicros,
+    Answer, DropReason, Exit, InputWay, OLDEST_RECORD_SCHEMA, Outcome, RECORD_SCHEMA, Record, ReuseCheck, StageMicros,
 };
+pub use reuse::ReuseReport;
 pub use summary::{
     AccuracyReport, CONFIDENCE_BINS, ConfidenceReport, ExitReport, OperationsReport, Percentiles, Stage, Summary,
     SummaryReport,

@@ -102,6 +102,15 @@ impl DropReason {
     }
 }
 
+/// What a check of the change gate found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReuseCheck {
+    /// The answer that would have been given again.
+    pub class: usize,
+    /// Whether the models said something else: a miss of the change gate.
+    pub differs: bool,
+}
+
 /// How a frame became the saver's input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -164,6 +173,9 @@ pub struct Answer {
     /// How the saver's input was made; absent from older logs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub input: Option<InputWay>,
+    /// Of a frame that looked the same as the last one and was classified all the same: what reuse would have done.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reuse_check: Option<ReuseCheck>,
     /// Multiply-accumulates that were spent on this frame.
     pub macs: u64,
     /// Multiply-accumulates that the base alone would have spent.
@@ -277,6 +289,7 @@ pub(crate) mod tests {
                 threshold: Threshold::try_from(0.7).unwrap(),
                 temperature: Temperature::ONE,
                 input: Some(InputWay::Still),
+                reuse_check: None,
                 macs: 197,
                 macs_always_base: 860,
             }),

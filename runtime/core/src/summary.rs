@@ -8,6 +8,7 @@ use hdrhistogram::{CreationError, Histogram};
 use serde::{Deserialize, Serialize};
 
 use crate::record::{Answer, DropReason, Exit, Outcome, Record, StageMicros};
+use crate::reuse::{ReuseReport, ReuseTotals};
 use crate::route::Degraded;
 
 /// Bins of the confidence histogram, each 0.05 wide; the last one includes 1.
@@ -124,6 +125,7 @@ pub struct Summary {
     latency: Latencies,
     stages: Vec<(Stage, Latencies)>,
     accuracy: Accuracy,
+    reuse: ReuseTotals,
     macs: u128,
     macs_always_base: u128,
     confidence: ConfidenceReport,
@@ -152,6 +154,7 @@ impl Summary {
             latency: Latencies::new()?,
             stages,
             accuracy: Accuracy::default(),
+            reuse: ReuseTotals::default(),
             macs: 0,
             macs_always_base: 0,
             confidence: ConfidenceReport::default(),
@@ -181,7 +184,11 @@ impl Summary {
         self.latency.add(record.latency_us);
         self.macs += u128::from(answer.macs);
         self.macs_always_base += u128::from(answer.macs_always_base);
-        self.confidence.add(answer.confidence, record.truth.map(|truth| truth == answer.saver_class));
+        self.reuse.add(answer, &record.stages_us);
+        // A reused answer is nothing that the saver said.
+        if answer.exit != Exit::Reused {
+            self.confidence.add(answer.confidence, record.truth.map(|truth| truth == answer.saver_class));
+        }
         let threshold = answer.threshold.value();
         let (low, high) = self.thresholds.unwrap_or((threshold, threshold));
         self.thresholds = Some((low.min(threshold), high.max(threshold)));
@@ -222,6 +229,7 @@ impl Summary {
             latency: self.latency.percentiles(),
             stages: stages.collect(),
             accuracy: self.accuracy.report(),
+            reuse: self.reuse.report(),
             operations: OperationsReport::new(self.macs, self.macs_always_base),
             confidence: self.confidence.clone(),
             threshold_range: self.thresholds,
@@ -250,9 +258,12 @@ pub struct SummaryReport {
     pub stages: BTreeMap<Stage, Percentiles>,
     /// Over frames whose right class is known.
     pub accuracy: AccuracyReport,
+    /// What the change gate did; `None` where it never had a say.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reuse: Option<ReuseReport>,
     /// Multiply-accumulates against always asking the base.
     pub operations: OperationsReport,
-    /// Of the saver, over answered frames.
+    /// Of the saver, over frames that it looked at.
     pub confidence: ConfidenceReport,
     /// Lowest and highest threshold in force.
     pub threshold_range: Option<(f32, f32)>,
@@ -449,7 +460,8 @@ mod tests {
             prop_assert_eq!(report.frames_in, exits + dropped);
             prop_assert_eq!((report.answered, report.dropped), (exits, dropped));
             let bins: u64 = report.confidence.right.iter().chain(&report.confidence.wrong).chain(&report.confidence.unknown).sum();
-            prop_assert_eq!(bins, exits);
+            // What is answered again was not looked at.
+            prop_assert_eq!(bins, exits - exit(&report, Exit::Reused).frames);
         }
     }
 }

@@ -14,7 +14,7 @@ use crate::main_job::run_json;
 
 const LABELLED: &str = "models/imagenet-lite/build/photos/labelled";
 
-fn photos(count: usize) -> Vec<Vec<u8>> {
+pub(super) fn photos(count: usize) -> Vec<Vec<u8>> {
     let mut paths: Vec<_> = fs::read_dir(root().join(LABELLED)).unwrap().map(|entry| entry.unwrap().path()).collect();
     paths.retain(|path| path.extension().is_some_and(|ending| ending == "jpg"));
     paths.sort();
@@ -110,7 +110,7 @@ fn baseline(photo: &[u8]) -> Vec<u8> {
 }
 
 /// One frame of a .y4m file from a photo: BT.601, full range, colours at half size.
-fn y4m_frame(photo: &[u8], side: u32) -> Vec<u8> {
+pub(super) fn y4m_frame(photo: &[u8], side: u32) -> Vec<u8> {
     let picture =
         image::load_from_memory(photo).unwrap().resize_to_fill(side, side, image::imageops::FilterType::Triangle);
     let picture = picture.to_rgb32f();

@@ -160,6 +160,12 @@ impl FramePreprocessor {
         Ok((&self.tensor, (self.jpeg.way != FrameWay::Pixels).then_some(self.jpeg.time)))
     }
 
+    /// What [`Self::tensor`] gave last.
+    #[must_use]
+    pub fn last(&self) -> &Tensor {
+        &self.tensor
+    }
+
     /// How the last frame became a tensor.
     #[must_use]
     pub fn way(&self) -> FrameWay {

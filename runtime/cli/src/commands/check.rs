@@ -32,13 +32,16 @@ pub fn execute(args: &CheckArgs, out: &mut dyn Write) -> Result<(), Failure> {
     let open = |source: &str| Feed::open(source, settings.pace);
     let feed = settings.source.as_deref().map(open).transpose().map_err(Failure::Config)?;
     let mut cascade = Cascade::load(&pair, &settings).map_err(Failure::config)?;
-    let pattern = TestPattern { frames: 1, seed: 0, width: 320, height: 240 };
+    let pattern = TestPattern { frames: 1, repeat: 1, seed: 0, width: 320, height: 240 };
     let (picture, stages) = (Image::Still(pattern.picture(0)), &mut StageMicros::default());
-    let answer = if cascade.local_base.is_some() {
-        cascade.answer(&picture, stages).map(drop)
-    } else {
-        cascade.saver_answer(&picture, stages).map(drop)
-    };
+    let seen = cascade.look(&picture, stages);
+    let answer = seen.and_then(|_| {
+        if cascade.local_base.is_some() {
+            cascade.answer(&picture, stages).map(drop)
+        } else {
+            cascade.saver_answer(&picture, stages).map(drop)
+        }
+    });
     answer.map_err(|dropped| Failure::config(anyhow::anyhow!("a test picture got no answer: {}", dropped.detail)))?;
     let sources: Vec<&str> = pair.sources().iter().map(|source| source.id.as_str()).collect();
     if args.json {

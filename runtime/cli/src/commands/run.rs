@@ -9,7 +9,7 @@ use anyhow::Context;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 use tinysaver_board::{CaptureStatus, Dropped, Fault, Next};
-use tinysaver_core::{Outcome, Record, Summary};
+use tinysaver_core::{Outcome, Record, StageMicros, Summary};
 use tinysaver_offload::client::ClientCounts;
 
 use crate::cascade::Cascade;
@@ -17,11 +17,12 @@ use crate::config::{RunSettingsArgs, Settings, SettingsArgs};
 use crate::exit_log::LogWriter;
 use crate::failure::Failure;
 use crate::feed::Feed;
-use crate::frames::{Drop, Image};
+use crate::frames::{Drop, Image, micros_since};
 use crate::interrupt::Interrupt;
 use crate::offload::{Draft, Offload};
 use crate::pair::Pair;
 use crate::recorder::Recorder;
+use crate::reuse::Reuse;
 use crate::summary_text::{write_capture, write_offload, write_summary};
 use crate::table::{HEADER, row};
 use crate::truth::Truth;
@@ -51,6 +52,7 @@ struct Run<'a> {
     cascade: Cascade,
     recorder: Recorder,
     offload: Option<Offload>,
+    reuse: Option<Reuse>,
 }
 
 /// Where records go.
@@ -93,7 +95,8 @@ impl<'a> Run<'a> {
         let feed = Feed::open(source, settings.pace)?;
         let truth = Truth::find(settings.truth.as_deref(), feed.paths(), cascade.labels.len())?;
         let recorder = Recorder::new(&cascade, truth);
-        Ok(Self { settings, feed, cascade, recorder, offload })
+        let reuse = settings.reuse.map(Reuse::new);
+        Ok(Self { settings, feed, cascade, recorder, offload, reuse })
     }
 
     /// Until the source ends, the user has had enough, or a recorded source cannot be read on, which is returned.
@@ -143,18 +146,26 @@ impl<'a> Run<'a> {
                 offload.done(record);
                 self.collect(sinks)
             }
-            None => sinks.take(&record, &self.cascade.labels, self.recorder.started),
+            None => self.give_out(record, sinks),
         }
     }
 
     /// Takes in what bases have said, and gives out what is done.
     fn collect(&mut self, sinks: &mut Sinks) -> Result<(), Failure> {
-        let Some(offload) = &mut self.offload else { return Ok(()) };
-        offload.collect();
-        while let Some(record) = offload.next_record() {
-            sinks.take(&record, &self.cascade.labels, self.recorder.started)?;
+        if let Some(offload) = &mut self.offload {
+            offload.collect();
+        }
+        while let Some(record) = self.offload.as_mut().and_then(Offload::next_record) {
+            self.give_out(record, sinks)?;
         }
         Ok(())
+    }
+
+    fn give_out(&mut self, mut record: Box<Record>, sinks: &mut Sinks) -> Result<(), Failure> {
+        if let Some(reuse) = &mut self.reuse {
+            reuse.learn(&mut record);
+        }
+        sinks.take(&record, &self.cascade.labels, self.recorder.started)
     }
 
     /// A source that has time waits until a base can take another frame, rather than have the saver answer for it.
@@ -184,17 +195,27 @@ impl<'a> Run<'a> {
 
     /// Takes the frame in hand all the way, or to a base that will answer later.
     fn frame(&mut self) -> Option<Box<Record>> {
-        let Self { settings, feed, cascade, recorder, offload } = self;
-        let mut stages = feed.stages();
-        let answer = Image::of(feed.frame(), settings.limits, &mut stages).and_then(|image| match offload {
-            None => cascade.answer(&image, &mut stages).map(|answer| Some(recorder.answered(feed, answer, stages))),
-            Some(offload) => {
-                let (answer, exits) = cascade.saver_answer(&image, &mut stages)?;
-                let record = recorder.answered(feed, answer, stages);
-                if exits { Ok(Some(record)) } else { offload.escalate(&image, feed.jpeg(), Draft::new(record)) }
+        let mut stages = self.feed.stages();
+        self.try_frame(&mut stages).unwrap_or_else(|dropped| Some(self.recorder.dropped(&self.feed, dropped, stages)))
+    }
+
+    fn try_frame(&mut self, stages: &mut StageMicros) -> Result<Option<Box<Record>>, Drop> {
+        let Self { settings, feed, cascade, recorder, offload, reuse } = self;
+        let image = Image::of(feed.frame(), settings.limits, stages)?;
+        let grid = cascade.look(&image, stages)?;
+        if let (Some(reuse), Some(grid)) = (reuse, grid) {
+            let now_us = micros_since(recorder.started);
+            if let Some(answer) = reuse.again(recorder.sequence(), grid, now_us, cascade.input_way(&image)) {
+                return Ok(Some(recorder.answered(feed, answer, *stages)));
             }
-        });
-        answer.unwrap_or_else(|dropped| Some(recorder.dropped(feed, dropped, stages)))
+        }
+        let Some(offload) = offload else {
+            let answer = cascade.answer(&image, stages)?;
+            return Ok(Some(recorder.answered(feed, answer, *stages)));
+        };
+        let (answer, exits) = cascade.saver_answer(&image, stages)?;
+        let record = recorder.answered(feed, answer, *stages);
+        if exits { Ok(Some(record)) } else { offload.escalate(&image, feed.jpeg(), Draft::new(record)) }
     }
 }
 

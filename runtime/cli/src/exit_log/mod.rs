@@ -86,6 +86,7 @@ pub(crate) mod tests {
                 threshold: Threshold::try_from(0.7).unwrap(),
                 temperature: Temperature::ONE,
                 input: None,
+                reuse_check: None,
                 macs: 197_000_000,
                 macs_always_base: 860_000_000,
             }),

@@ -164,7 +164,7 @@ mod tests {
     };
 
     fn picture() -> Image<'static> {
-        Image::Still(TestPattern { frames: 1, seed: 3, width: 320, height: 240 }.picture(0))
+        Image::Still(TestPattern { frames: 1, repeat: 1, seed: 3, width: 320, height: 240 }.picture(0))
     }
 
     #[test]
@@ -192,7 +192,7 @@ mod tests {
             decode(&jpeg, DecodeLimits::default()).map_or(0, |photo| photo.width)
         };
         assert_eq!(side(&picture(), None), 110, "64 x 1.5 / 0.875");
-        let small = TestPattern { frames: 1, seed: 3, width: 80, height: 61 }.picture(0);
+        let small = TestPattern { frames: 1, repeat: 1, seed: 3, width: 80, height: 61 }.picture(0);
         let coded = encode_jpeg(&small.rgb, 80, 61, 50).unwrap();
         let small = Image::Still(small);
         assert_eq!(side(&small, None), 61, "never enlarged");
