@@ -11,6 +11,9 @@ use crate::confidence::{ConfidenceError, Prediction, Temperature, top1};
 pub struct Threshold(f32);
 
 impl Threshold {
+    /// Every frame escalates.
+    pub const ALWAYS_BASE: Self = Self(1.0);
+
     /// The plain number.
     #[must_use]
     pub fn value(self) -> f32 {

@@ -1,16 +1,21 @@
 //! What tinysaver decides and counts: confidence, gate, exits, records, summaries.
 //!
-//! Invariant: no I/O, no clock, no randomness. Everything is a function of its arguments, so a recorded run can be
-//! replayed bit for bit on any machine (exponentials come from `libm`, not from the platform's C library).
+//! Invariant: no I/O, no clock, no randomness but sequences from a seed. Everything is a function of its arguments, so a
+//! recorded run can be replayed bit for bit on any machine (exponentials come from `libm`, not from the platform's C
+//! library).
 #![forbid(unsafe_code)]
 
 mod change;
 mod confidence;
+pub mod fit;
 mod gate;
 pub mod plan;
 mod record;
 mod reuse;
+pub mod risk;
 pub mod route;
+mod score;
+pub mod select;
 mod summary;
 mod tensor;
 
@@ -21,6 +26,7 @@ pub use record::{
     Answer, DropReason, Exit, InputWay, OLDEST_RECORD_SCHEMA, Outcome, RECORD_SCHEMA, Record, ReuseCheck, StageMicros,
 };
 pub use reuse::ReuseReport;
+pub use score::{Distribution, Score};
 pub use summary::{
     AccuracyReport, CONFIDENCE_BINS, ConfidenceReport, ExitReport, OperationsReport, Percentiles, Stage, Summary,
     SummaryReport,
