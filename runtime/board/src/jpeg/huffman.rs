@@ -8,6 +8,9 @@ const FAST_BITS: u32 = 10;
 /// What ends a block.
 const END_OF_BLOCK: u32 = 64;
 
+/// Behind a coefficient up to this place, a block goes on.
+const LAST_PLACE: u32 = 62;
+
 /// A code that baseline JPEG does not have.
 const NO_CODE: u32 = 127;
 
@@ -49,6 +52,43 @@ impl Entry {
     }
 }
 
+/// Several steps at once, for coefficients that nobody wants. Packed: how many bits they take (4 bits), whether the
+/// block's end is among them (1), how far they move (7). 0 means that there is no such thing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Leap(u16);
+
+impl Leap {
+    /// All whole steps that the first [`FAST_BITS`] bits hold.
+    #[expect(clippy::cast_possible_truncation, reason = "each part fits its bits")]
+    fn of(fast: &[Entry; 1 << FAST_BITS], index: usize) -> Self {
+        let (mut bits, mut moves, mut ends) = (0, 0, false);
+        while !ends {
+            let next = fast.get((index << bits) & ((1 << FAST_BITS) - 1)).copied().unwrap_or(Entry(0));
+            let takes = next.bits() + next.more();
+            ends = next.moves() == END_OF_BLOCK;
+            let further = if ends { 0 } else { next.moves() };
+            if next.0 == 0 || bits + takes > FAST_BITS || moves + further > LAST_PLACE {
+                ends = false;
+                break;
+            }
+            (bits, moves) = (bits + takes, moves + further);
+        }
+        Self((bits | u32::from(ends) << 4 | moves << 5) as u16)
+    }
+
+    fn bits(self) -> u32 {
+        u32::from(self.0 & 15)
+    }
+
+    fn ends(self) -> bool {
+        self.0 & 16 != 0
+    }
+
+    fn moves(self) -> u32 {
+        u32::from(self.0 >> 5)
+    }
+}
+
 /// What a table's symbols mean.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
@@ -65,6 +105,7 @@ pub(super) struct HuffmanTable {
     counts: [u8; 16],
     symbols: [u8; 256],
     fast: Box<[Entry; 1 << FAST_BITS]>,
+    leaps: Box<[Leap; 1 << FAST_BITS]>,
     /// For each length, the first 16 bits of the stream that are too large for it, and its first symbol's place less
     /// its first code.
     limits: [u32; 17],
@@ -79,6 +120,7 @@ impl HuffmanTable {
             counts: [0; 16],
             symbols: [0; 256],
             fast: Box::new([Entry(0); 1 << FAST_BITS]),
+            leaps: Box::new([Leap(0); 1 << FAST_BITS]),
             limits: [0; 17],
             offsets: [0; 17],
             kind,
@@ -116,6 +158,10 @@ impl HuffmanTable {
                 *limit = code << (16 - length);
             }
             code <<= 1;
+        }
+        if self.kind == Kind::Ac {
+            let fast = &self.fast;
+            self.leaps.iter_mut().enumerate().for_each(|(index, leap)| *leap = Leap::of(fast, index));
         }
         Ok(())
     }
@@ -276,6 +322,19 @@ impl<'a> BitReader<'a> {
             keep(place as usize, value);
         }
         while place < 63 {
+            if self.bits < 32 {
+                self.refill();
+            }
+            let index = (self.buffer >> (64 - FAST_BITS)) as usize;
+            let leap = table.leaps.get(index).copied().unwrap_or(Leap(0));
+            if leap.0 != 0 && place + leap.moves() <= LAST_PLACE {
+                self.drop_bits(leap.bits());
+                place += leap.moves();
+                if leap.ends() {
+                    return Ok(());
+                }
+                continue;
+            }
             let entry = self.entry(table);
             self.drop_bits(entry.bits() + entry.more());
             place += entry.moves();
