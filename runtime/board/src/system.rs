@@ -1,11 +1,14 @@
-//! The two system calls that every live source needs, beside the cameras' own in `v4l2/sys.rs`.
+//! System calls that are needed here and there, beside the cameras' own in `v4l2/sys.rs`.
 //!
 //! They are made here, and not by the crate `rustix`, because the features that they need there would make cargo compile
 //! tract, which uses that crate through others, once more.
 #![allow(unsafe_code)]
 
+use std::ffi::CString;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 use std::time::Duration;
 
 /// What can be done with a descriptor.
@@ -28,6 +31,22 @@ pub(crate) fn poll(fd: BorrowedFd, timeout: Duration) -> io::Result<Ready> {
     }
     let data = libc::POLLIN | libc::POLLERR | libc::POLLHUP | libc::POLLNVAL;
     Ok(Ready { data: entry.revents & data != 0, urgent: entry.revents & libc::POLLPRI != 0 })
+}
+
+/// How many bytes a program without privileges may still write to the file system of `path`.
+///
+/// # Errors
+/// The path is not there.
+pub fn free_bytes(path: &Path) -> io::Result<u64> {
+    let path = CString::new(path.as_os_str().as_bytes())?;
+    // SAFETY: C structures of integers may be all zeros.
+    let mut room: libc::statvfs = unsafe { std::mem::zeroed() };
+    // SAFETY: the path ends with a zero, and both live as long as the call, which writes one statvfs.
+    if unsafe { libc::statvfs(path.as_ptr(), &raw mut room) } == -1 {
+        return Err(io::Error::last_os_error());
+    }
+    #[allow(clippy::unnecessary_cast, reason = "32 bits wide on 32-bit boards")]
+    Ok((room.f_bavail as u64).saturating_mul(room.f_frsize as u64))
 }
 
 /// `CLOCK_MONOTONIC`.

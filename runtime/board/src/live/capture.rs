@@ -83,6 +83,12 @@ impl Capture {
         self.shared.status().clone()
     }
 
+    /// The same for other threads, as long as they like.
+    #[must_use]
+    pub fn watch(&self) -> CaptureWatch {
+        CaptureWatch(Arc::clone(&self.shared))
+    }
+
     /// Ends capturing. A source that waits for a server can take as long as its timeout to notice; it is left behind
     /// then, and can put nothing into the slot that anybody would miss.
     pub fn stop(&mut self) {
@@ -95,6 +101,18 @@ impl Capture {
         if thread.is_finished() && thread.join().is_err() {
             log::error!("the capturing thread panicked; this is a defect");
         }
+    }
+}
+
+/// Looks at a live source from another thread.
+#[derive(Debug, Clone)]
+pub struct CaptureWatch(Arc<Shared>);
+
+impl CaptureWatch {
+    /// What the source is doing.
+    #[must_use]
+    pub fn status(&self) -> CaptureStatus {
+        self.0.status().clone()
     }
 }
 

@@ -5,6 +5,6 @@ mod capture;
 mod slot;
 mod status;
 
-pub use capture::{Capture, Opener};
+pub use capture::{Capture, CaptureWatch, Opener};
 pub use slot::{LatestSlot, Taken};
 pub use status::{CaptureState, CaptureStatus};

@@ -12,7 +12,7 @@ mod http;
 mod jpeg_stream;
 mod mjpeg_file;
 mod multipart;
-mod options;
+pub(crate) mod options;
 mod paced;
 mod pattern_source;
 mod picture_source;
