@@ -9,3 +9,4 @@ pub mod pki;
 pub mod protocol;
 pub mod server;
 pub mod tls;
+pub mod web;

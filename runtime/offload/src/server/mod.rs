@@ -6,13 +6,13 @@
 
 mod body;
 mod budget;
-mod connection;
 mod failure;
 mod grpc;
 mod infer;
 mod metrics;
 mod queue;
 mod rest;
+mod site;
 
 use std::io;
 use std::net::SocketAddr;
@@ -20,10 +20,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
-use tokio::sync::watch;
 
 use crate::protocol::{InferRequest, ModelMetadata, Tensor};
 use crate::tls::{TlsError, TlsFiles};
+use crate::web::{ReloadingTls, serve_with_tls};
+pub use crate::web::{ServerControl, ServerOrders};
 
 /// What one request, one connection and all of them together may cost.
 #[derive(Debug, Clone)]
@@ -131,29 +132,7 @@ pub enum ServeError {
 pub struct Server {
     listener: TcpListener,
     app: Arc<infer::App>,
-    acceptor: Option<connection::ReloadingTls>,
-}
-
-/// Tells a running server what to do.
-#[derive(Debug, Clone)]
-pub struct ServerControl(watch::Sender<Order>);
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-struct Order {
-    stop: bool,
-    reloads: u64,
-}
-
-impl ServerControl {
-    /// Take no more requests; finish those in hand.
-    pub fn stop(&self) {
-        self.0.send_modify(|order| order.stop = true);
-    }
-
-    /// Read the certificates again.
-    pub fn reload(&self) {
-        self.0.send_modify(|order| order.reloads += 1);
-    }
+    acceptor: Option<ReloadingTls>,
 }
 
 impl Server {
@@ -166,7 +145,7 @@ impl Server {
         models: Vec<ModelOffer>,
         options: ServerOptions,
     ) -> Result<Self, ServeError> {
-        let acceptor = options.tls.clone().map(connection::ReloadingTls::load).transpose()?;
+        let acceptor = options.tls.clone().map(ReloadingTls::load).transpose()?;
         let listener = TcpListener::bind(address).await.map_err(|source| ServeError::Bind { address, source })?;
         let app = Arc::new(infer::App::start(models, options)?);
         Ok(Self { listener, app, acceptor })
@@ -183,16 +162,11 @@ impl Server {
     /// A handle to stop or reload it, and the server's part of it.
     #[must_use]
     pub fn control(&self) -> (ServerControl, ServerOrders) {
-        let (sender, receiver) = watch::channel(Order::default());
-        (ServerControl(sender), ServerOrders(receiver))
+        ServerControl::new()
     }
 
     /// Serves until told to stop; then finishes what is in hand. Returns how many connections had to be cut.
     pub async fn run(self, orders: ServerOrders) -> usize {
-        connection::accept_all(self.listener, self.app, self.acceptor, orders.0).await
+        serve_with_tls(self.listener, self.app, self.acceptor, orders).await
     }
 }
-
-/// What [`ServerControl`] speaks to.
-#[derive(Debug)]
-pub struct ServerOrders(watch::Receiver<Order>);

@@ -7,8 +7,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use http::{Request, Response};
-use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
@@ -16,11 +14,10 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
+use tokio_io_timeout::TimeoutStream;
 use tokio_rustls::TlsAcceptor;
-use tonic::body::Body;
 
-use super::infer::{App, Asker};
-use super::{Order, grpc, rest};
+use super::{ConnectionEvent, Order, Site};
 use crate::tls::{TlsError, TlsFiles, server_config};
 
 /// Head of an HTTP/1 request, and of an HTTP/2 one.
@@ -34,7 +31,7 @@ const PING_INTERVAL: Duration = Duration::from_secs(20);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Certificates that can be read again while connections live.
-pub(super) struct ReloadingTls {
+pub(crate) struct ReloadingTls {
     files: TlsFiles,
     acceptor: Mutex<TlsAcceptor>,
 }
@@ -61,13 +58,14 @@ impl ReloadingTls {
 }
 
 /// Takes connections until told to stop, then lets them finish. Returns how many had to be cut.
-pub(super) async fn accept_all(
+pub(super) async fn accept_all<S: Site>(
     listener: TcpListener,
-    app: Arc<App>,
+    site: Arc<S>,
     tls: Option<ReloadingTls>,
     mut orders: watch::Receiver<Order>,
 ) -> usize {
-    let places = Arc::new(Semaphore::new(app.limits.max_connections));
+    let limits = site.limits();
+    let places = Arc::new(Semaphore::new(limits.max_connections));
     let mut connections = JoinSet::new();
     let mut reloads = 0;
     loop {
@@ -86,15 +84,15 @@ pub(super) async fn accept_all(
             accepted = listener.accept() => match accepted {
                 Ok((stream, peer)) => {
                     let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
-                        app.metrics.refused_connections.inc();
+                        site.note(ConnectionEvent::Refused);
                         continue;
                     };
-                    let (app, orders) = (Arc::clone(&app), orders.clone());
+                    let (site, orders) = (Arc::clone(&site), orders.clone());
                     let acceptor = tls.as_ref().map(ReloadingTls::current);
                     connections.spawn(async move {
-                        app.metrics.connections.inc();
-                        serve_one(&app, stream, peer, acceptor, orders).await;
-                        app.metrics.connections.dec();
+                        site.note(ConnectionEvent::Opened);
+                        serve_one(&site, stream, peer, acceptor, orders).await;
+                        site.note(ConnectionEvent::Closed);
                         drop(place);
                     });
                 }
@@ -106,15 +104,15 @@ pub(super) async fn accept_all(
         }
     }
     drop(listener);
-    app.stop();
+    site.stop();
     let finish = async { while connections.join_next().await.is_some() {} };
     // What is left after the time is cut when the set is dropped.
-    let _ = tokio::time::timeout(app.limits.drain, finish).await;
+    let _ = tokio::time::timeout(limits.drain, finish).await;
     connections.len()
 }
 
-async fn serve_one(
-    app: &Arc<App>,
+async fn serve_one<S: Site>(
+    site: &Arc<S>,
     stream: TcpStream,
     peer: SocketAddr,
     acceptor: Option<TlsAcceptor>,
@@ -122,24 +120,28 @@ async fn serve_one(
 ) {
     // Replies are small and whole: waiting for more to send only delays them.
     let _ = stream.set_nodelay(true);
+    let limits = site.limits();
+    let mut stream = TimeoutStream::new(stream);
+    stream.set_write_timeout(limits.write_timeout);
+    let stream = Box::pin(stream);
     let Some(acceptor) = acceptor else {
-        return serve_http(app, stream, peer, orders).await;
+        return serve_http(site, stream, peer, orders).await;
     };
-    match tokio::time::timeout(app.limits.head_timeout, acceptor.accept(stream)).await {
-        Ok(Ok(stream)) => serve_http(app, stream, peer, orders).await,
+    match tokio::time::timeout(limits.head_timeout, acceptor.accept(stream)).await {
+        Ok(Ok(stream)) => serve_http(site, stream, peer, orders).await,
         Ok(Err(error)) => {
-            app.metrics.failed_handshakes.inc();
+            site.note(ConnectionEvent::FailedHandshake);
             log::info!("{peer}: TLS handshake failed: {error}");
         }
         Err(_) => {
-            app.metrics.failed_handshakes.inc();
+            site.note(ConnectionEvent::FailedHandshake);
             log::info!("{peer}: TLS handshake took too long");
         }
     }
 }
 
-async fn serve_http(
-    app: &Arc<App>,
+async fn serve_http<S: Site>(
+    site: &Arc<S>,
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     peer: SocketAddr,
     mut orders: watch::Receiver<Order>,
@@ -147,13 +149,14 @@ async fn serve_http(
     let asked = AtomicBool::new(false);
     let service = service_fn(|request| {
         asked.store(true, Ordering::Relaxed);
-        let app = Arc::clone(app);
-        async move { Ok::<_, Infallible>(answer(&app, peer, request).await) }
+        let site = Arc::clone(site);
+        async move { Ok::<_, Infallible>(site.answer(peer, request).await) }
     });
-    let builder = http_builder(app);
+    let head_timeout = site.limits().head_timeout;
+    let builder = http_builder(head_timeout);
     let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
     // hyper limits the time of a head only once it knows which HTTP it is, which a silent client never says.
-    let mut first_request = pin!(tokio::time::sleep(app.limits.head_timeout));
+    let mut first_request = pin!(tokio::time::sleep(head_timeout));
     let (mut told, mut waiting) = (false, true);
     loop {
         tokio::select! {
@@ -180,9 +183,9 @@ async fn serve_http(
     }
 }
 
-fn http_builder(app: &App) -> auto::Builder<TokioExecutor> {
+fn http_builder(head_timeout: Duration) -> auto::Builder<TokioExecutor> {
     let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(app.limits.head_timeout).max_buf_size(MAX_HEAD_BYTES);
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(head_timeout).max_buf_size(MAX_HEAD_BYTES);
     builder
         .http2()
         .timer(TokioTimer::new())
@@ -193,14 +196,4 @@ fn http_builder(app: &App) -> auto::Builder<TokioExecutor> {
         .keep_alive_interval(PING_INTERVAL)
         .keep_alive_timeout(PING_INTERVAL);
     builder
-}
-
-async fn answer(app: &Arc<App>, peer: SocketAddr, request: Request<Incoming>) -> Response<Body> {
-    let content_type = request.headers().get(http::header::CONTENT_TYPE);
-    let is_grpc = content_type.is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"));
-    if is_grpc {
-        grpc::answer(app, Asker { protocol: "grpc", peer }, request).await
-    } else {
-        rest::answer(app, Asker { protocol: "rest", peer }, request).await
-    }
 }
