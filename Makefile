@@ -30,6 +30,7 @@ test: lint test-models test-rust ## everything that must hold: lints, maker, gat
 lint: ## format, clippy and rustdoc; warnings are errors
 	cargo fmt --all --check
 	cargo clippy --release --locked --workspace --all-targets -- -D warnings
+	cargo clippy --release --locked --package tinysaver-board --features panels --target-dir $(CARGO_TARGET_DIR)/panels -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --release --locked --workspace --no-deps --quiet
 
 test-models: models ## the maker's own tests; this binary against onnxruntime once more
@@ -45,7 +46,7 @@ test-rust: models ## unit tests and end-to-end tests of the built binary
 .PHONY: cross test-arm test-arm-kernels vm-test mca
 cross: ## build the binary for ARM boards, into target/TRIPLE/dist (targets/README.md)
 	for triple in $(ARM); do \
-	  targets/cross.sh $$triple build --profile dist --locked --package tinysaver-cli && \
+	  targets/cross.sh $$triple build --profile dist --locked --package tinysaver-cli --features panels && \
 	  targets/glibc-floor.sh $(CARGO_TARGET_DIR)/$$triple/dist/tinysaver 2.27 || exit 1; \
 	done
 
@@ -119,3 +120,9 @@ interop: models ## serve against NVIDIA's client, the board's client against rea
 bench-photos: models ## what the size and quality of photos cost the base, into docs/figures/photos.md
 	$(INTEROP)/make-venvs.sh
 	$(INTEROP)/.venv-client/bin/python $(INTEROP)/bench_photos.py $(BIN) $(PHOTOS)
+
+.PHONY: live-check
+live-check: models ## the live page in headless Chromium (needs node, npm, chromium); writes docs/figures/live.md
+	npm ci --prefix tests/live --silent --no-audit --no-fund
+	node tests/live/check.mjs $(BIN) docs/figures target/live-check
+	cp target/live-check/desktop.png docs/live.png

@@ -13,6 +13,7 @@ use tinysaver_core::{ReuseSettings, Temperature, Threshold};
 use tinysaver_engine::KernelChoice;
 
 use crate::exit_log::LogOptions;
+use crate::face::{FaceArgs, FaceSettings, HttpFile};
 use crate::feed::Pace;
 use crate::offload::{OffloadArgs, OffloadFile, OffloadSettings};
 
@@ -40,6 +41,9 @@ struct FileSettings {
     log: LogSettings,
     #[serde(default)]
     offload: OffloadFile,
+    display: Option<String>,
+    #[serde(default)]
+    http: HttpFile,
 }
 
 /// When the last answer is given again.
@@ -161,6 +165,8 @@ pub struct RunSettingsArgs {
     pub log: Option<PathBuf>,
     #[command(flatten)]
     pub offload: OffloadArgs,
+    #[command(flatten)]
+    pub face: FaceArgs,
 }
 
 /// Every setting with its final value.
@@ -192,6 +198,8 @@ pub struct Settings {
     pub log: Option<LogOptions>,
     /// Bases on other machines, if any are named.
     pub offload: Option<OffloadSettings>,
+    /// Display and live page.
+    pub face: FaceSettings,
 }
 
 fn parse_threshold(text: &str) -> Result<Threshold, String> {
@@ -244,6 +252,7 @@ impl Settings {
                 .map_or_else(DecodeLimits::default, |max_pixels| DecodeLimits { max_pixels }),
             kernel: args.kernel.choice(),
             reuse: reuse(run, &file.change),
+            face: FaceSettings::gather(&run.face, file.display, &file.http)?,
             offload: OffloadSettings::gather(&run.offload, file.offload)?,
             log: log_folder.map(|folder| LogOptions {
                 folder,

@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use tinysaver_board::{
-    Capture, CaptureStatus, Clock, Content, Dropped, Drops, Fault, FrameBuffer, HttpSource, MjpegFile, MonotonicClock,
-    Next, Paced, PatternSource, PictureFiles, PictureSource, RpicamSource, Source, SourceAddress, Taken, V4l2Opener,
-    Y4mFile,
+    Capture, CaptureStatus, CaptureWatch, Clock, Content, Dropped, Drops, Fault, FrameBuffer, HttpSource, MjpegFile,
+    MonotonicClock, Next, Paced, PatternSource, PictureFiles, PictureSource, RpicamSource, Source, SourceAddress,
+    Taken, V4l2Opener, Y4mFile,
 };
 use tinysaver_core::{DropReason, StageMicros};
 
@@ -101,6 +101,14 @@ impl Feed {
         match &self.kind {
             Kind::Recorded(_) => None,
             Kind::Live(capture) => Some(capture.status()),
+        }
+    }
+
+    /// The same for other threads.
+    pub fn watch(&self) -> Option<CaptureWatch> {
+        match &self.kind {
+            Kind::Recorded(_) => None,
+            Kind::Live(capture) => Some(capture.watch()),
         }
     }
 

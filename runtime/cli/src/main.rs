@@ -3,7 +3,9 @@
 mod cascade;
 mod commands;
 mod config;
+mod doctor;
 mod exit_log;
+mod face;
 mod failure;
 mod feed;
 mod frames;

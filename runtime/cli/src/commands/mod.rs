@@ -3,6 +3,7 @@
 mod bench;
 mod cameras;
 mod check;
+mod doctor;
 mod model;
 mod pki;
 mod report;
@@ -23,6 +24,8 @@ pub enum Command {
     Check(check::CheckArgs),
     /// Which cameras there are, what they offer, and what would be taken of that
     Cameras(cameras::CamerasArgs),
+    /// What is wrong with this board, and what to type
+    Doctor(doctor::DoctorArgs),
     /// Look into model files, or run one on raw tensors
     #[command(subcommand)]
     Model(model::ModelCommand),
@@ -46,6 +49,7 @@ impl Command {
             Self::Run(args) => run::execute(args, out),
             Self::Check(args) => check::execute(args, out),
             Self::Cameras(args) => cameras::execute(args, out),
+            Self::Doctor(args) => doctor::execute(args, out),
             Self::Model(command) => model::execute(command, out),
             Self::Bench(args) => bench::execute(args, out),
             Self::Report(args) => Ok(report::execute(args, out)?),

@@ -15,6 +15,7 @@ use tinysaver_offload::client::ClientCounts;
 use crate::cascade::Cascade;
 use crate::config::{RunSettingsArgs, Settings, SettingsArgs};
 use crate::exit_log::LogWriter;
+use crate::face::{About, Followers, follow};
 use crate::failure::Failure;
 use crate::feed::Feed;
 use crate::frames::{Drop, Image, micros_since};
@@ -60,6 +61,7 @@ struct Sinks<'a> {
     args: &'a RunArgs,
     log: Option<LogWriter>,
     summary: Summary,
+    followers: Followers,
     progress: ProgressBar,
     out: &'a mut dyn Write,
 }
@@ -71,8 +73,13 @@ pub fn execute(args: &RunArgs, out: &mut dyn Write) -> Result<(), Failure> {
     let interrupt = Interrupt::listen().context("cannot listen for Ctrl-C")?;
     let progress = progress_bar(args.quiet && !args.json, run.feed.count());
     let log = settings.log.clone().map(LogWriter::new);
-    let mut sinks = Sinks { args, log, summary: Summary::new()?, progress, out };
+    let (followers, page) = follow(&settings.face, run.about(), settings.limits).map_err(Failure::Config)?;
+    let mut sinks = Sinks { args, log, summary: Summary::new()?, followers, progress, out };
+    if let Some(page) = page {
+        sinks.announce(&format!("live page: http://{page}/"))?;
+    }
     let result = run.classify(&interrupt, &mut sinks);
+    sinks.followers.finish();
     if let Some(log) = &mut sinks.log {
         log.finish();
     }
@@ -99,6 +106,15 @@ impl<'a> Run<'a> {
         Ok(Self { settings, feed, cascade, recorder, offload, reuse })
     }
 
+    fn about(&self) -> About {
+        let Cascade { saver, base, .. } = &self.cascade;
+        About {
+            source: self.feed.address().to_owned(),
+            models: format!("saver {}, base {}", saver.entry.id, base.entry.id),
+            capture: self.feed.watch(),
+        }
+    }
+
     /// Until the source ends, the user has had enough, or a recorded source cannot be read on, which is returned.
     fn classify(&mut self, interrupt: &Interrupt, sinks: &mut Sinks) -> Result<Option<Fault>, Failure> {
         sinks.begin(self.feed.status())?;
@@ -110,6 +126,7 @@ impl<'a> Run<'a> {
             self.drops(sinks)?;
             match next {
                 Ok(Next::Frame) => {
+                    sinks.followers.see(self.recorder.sequence(), self.feed.frame());
                     let record = self.frame();
                     self.recorder.advance(1);
                     record.map_or(Ok(()), |record| self.emit(record, sinks))?;
@@ -226,13 +243,20 @@ impl Sinks<'_> {
 
     fn begin(&mut self, status: Option<CaptureStatus>) -> Result<(), Failure> {
         if let Some(status) = status {
-            log::info!("{}", status.description);
-            if !self.args.json {
-                writeln!(self.out, "{}", status.description)?;
-            }
+            self.announce(&status.description)?;
         }
         if self.shows_table() {
             writeln!(self.out, "{HEADER}")?;
+        }
+        Ok(())
+    }
+
+    /// For people; at once, because whoever started the program may wait for it.
+    fn announce(&mut self, line: &str) -> Result<(), Failure> {
+        log::info!("{line}");
+        if !self.args.json {
+            writeln!(self.out, "{line}")?;
+            self.out.flush()?;
         }
         Ok(())
     }
@@ -248,6 +272,7 @@ impl Sinks<'_> {
         } else if let Some(row) = self.shows_table().then(|| row(record, labels)).flatten() {
             writeln!(self.out, "{row}")?;
         }
+        self.followers.take(record);
         self.progress.inc(record.frames());
         Ok(())
     }
@@ -265,7 +290,7 @@ impl Sinks<'_> {
         status: Option<CaptureStatus>,
         counts: Option<ClientCounts>,
     ) -> Result<(), Failure> {
-        let Self { args, log, summary, progress, out } = self;
+        let Self { args, log, summary, progress, out, .. } = self;
         progress.finish_and_clear();
         let report = summary.report();
         if args.json {

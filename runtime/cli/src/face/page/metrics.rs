@@ -1,0 +1,228 @@
+//! What Prometheus is told. Names follow its practices: one prefix, base units, `_total` on counters.
+
+use std::fmt;
+use std::path::Path;
+use std::time::Duration;
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric};
+use prometheus_client::metrics::counter::{ConstCounter, Counter};
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::registry::{Registry, Unit};
+use tinysaver_board::{CaptureWatch, Throttle};
+use tinysaver_core::{Outcome, Record, StageMicros};
+
+#[derive(Debug, Clone, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct ExitLabel {
+    exit: &'static str,
+}
+
+#[derive(Debug, Clone, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct ReasonLabel {
+    reason: &'static str,
+}
+
+#[derive(Debug, Clone, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct StageLabel {
+    stage: &'static str,
+}
+
+#[derive(Debug, Clone, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct VersionLabel {
+    version: &'static str,
+}
+
+type Histograms<L> = Family<L, Histogram, fn() -> Histogram>;
+
+/// Everything that is counted.
+pub(super) struct Metrics {
+    registry: Registry,
+    frames: Family<ExitLabel, Counter>,
+    dropped: Family<ReasonLabel, Counter>,
+    latency: Histograms<ExitLabel>,
+    stages: Histograms<StageLabel>,
+    age: Histogram,
+    macs: Counter,
+    macs_always_base: Counter,
+    encoding: Histogram,
+    /// Connections that were closed at once.
+    pub refused: Counter,
+    /// Open connections.
+    pub connections: Gauge,
+}
+
+/// From 1 ms to 16 s.
+fn seconds() -> Histogram {
+    Histogram::new(exponential_buckets(0.001, 2.0, 15))
+}
+
+impl Metrics {
+    pub(super) fn new(capture: Option<CaptureWatch>) -> Self {
+        let mut registry = Registry::with_prefix("tinysaver");
+        let new = Self {
+            frames: Family::default(),
+            dropped: Family::default(),
+            latency: Family::new_with_constructor(seconds),
+            stages: Family::new_with_constructor(seconds),
+            age: seconds(),
+            macs: Counter::default(),
+            macs_always_base: Counter::default(),
+            encoding: seconds(),
+            refused: Counter::default(),
+            connections: Gauge::default(),
+            registry: Registry::default(),
+        };
+        registry.register("frames", "Answered frames, by who answered", new.frames.clone());
+        registry.register("dropped_frames", "Frames without an answer, by reason", new.dropped.clone());
+        let unit = || Unit::Seconds;
+        registry.register_with_unit("latency", "From capture to answer", unit(), new.latency.clone());
+        registry.register_with_unit("stage_duration", "Time of each stage of a frame", unit(), new.stages.clone());
+        registry.register_with_unit("frame_age", "Age of a camera's frame at its answer", unit(), new.age.clone());
+        registry.register("macs", "Multiply-accumulates that were spent", new.macs.clone());
+        let always = "Multiply-accumulates that the base alone would have spent";
+        registry.register("base_only_macs", always, new.macs_always_base.clone());
+        let encoding = "Drawing and encoding of a picture for viewers";
+        registry.register_with_unit("stream_encoding", encoding, unit(), new.encoding.clone());
+        registry.register("http_refused_connections", "Closed because there were too many", new.refused.clone());
+        registry.register("http_connections", "Open connections", new.connections.clone());
+        let build = Family::<VersionLabel, Gauge>::default();
+        build.get_or_create(&VersionLabel { version: env!("CARGO_PKG_VERSION") }).set(1);
+        registry.register("build_info", "Always 1; the version is in the label", build);
+        registry.register_collector(Box::new(Sensed { capture }));
+        Self { registry, ..new }
+    }
+
+    /// Counts one record.
+    pub(super) fn add(&self, record: &Record) {
+        match &record.outcome {
+            Outcome::Dropped { reason, frames, .. } => {
+                self.dropped.get_or_create(&ReasonLabel { reason: reason.name() }).inc_by(*frames);
+            }
+            Outcome::Answered(answer) => {
+                let label = ExitLabel { exit: answer.exit.name() };
+                self.frames.get_or_create(&label).inc();
+                self.latency.get_or_create(&label).observe(in_seconds(record.latency_us));
+                if let Some(age) = record.frame_age_us {
+                    self.age.observe(in_seconds(age));
+                }
+                self.macs.inc_by(answer.macs);
+                self.macs_always_base.inc_by(answer.macs_always_base);
+            }
+        }
+        self.add_stages(&record.stages_us);
+    }
+
+    fn add_stages(&self, stages: &StageMicros) {
+        let StageMicros { wait, read, decode, resize, saver, base, .. } = *stages;
+        let times =
+            [("wait", wait), ("read", read), ("decode", decode), ("resize", resize), ("saver", saver), ("base", base)];
+        for (stage, micros) in times {
+            if let Some(micros) = micros {
+                self.stages.get_or_create(&StageLabel { stage }).observe(in_seconds(micros));
+            }
+        }
+    }
+
+    pub(super) fn note_encoded(&self, took: Duration) {
+        self.encoding.observe(took.as_secs_f64());
+    }
+
+    /// Prometheus' text format 0.0.4, which every scraper and `promtool` read.
+    pub(super) fn text(&self) -> Result<String, fmt::Error> {
+        let mut text = String::new();
+        encode(&mut text, &self.registry)?;
+        Ok(classic(&text))
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "microseconds below 2^53")]
+fn in_seconds(micros: u64) -> f64 {
+    micros as f64 / 1e6
+}
+
+/// What is asked only when somebody scrapes.
+#[derive(Debug)]
+struct Sensed {
+    capture: Option<CaptureWatch>,
+}
+
+impl Collector for Sensed {
+    fn encode(&self, mut encoder: DescriptorEncoder) -> Result<(), fmt::Error> {
+        if let Some(status) = self.capture.as_ref().map(CaptureWatch::status) {
+            let reopens = ConstCounter::new(status.reopens);
+            let help = "How often the source was opened again";
+            reopens.encode(encoder.encode_descriptor("camera_reopens", help, None, reopens.metric_type())?)?;
+            let total: u64 = status.faults.values().sum();
+            let faults = ConstCounter::new(total);
+            let help = "Faults of the source, failed tries to open it included";
+            faults.encode(encoder.encode_descriptor("camera_faults", help, None, faults.metric_type())?)?;
+        }
+        // Nothing is said of a board that cannot tell.
+        if let throttle @ Throttle::Bits(_) = Throttle::read(Path::new("/")) {
+            let gauge = ConstGauge::new(i64::from(!throttle.now().is_empty()));
+            let help = "1 while heat or a weak power supply holds the board back";
+            gauge.encode(encoder.encode_descriptor("throttled", help, None, gauge.metric_type())?)?;
+        }
+        Ok(())
+    }
+}
+
+/// OpenMetrics to the older format: counters carry `_total` in their description, too, and there are no units and no end
+/// mark.
+fn classic(open_metrics: &str) -> String {
+    let mut text = String::with_capacity(open_metrics.len());
+    let mut help = None;
+    for line in open_metrics.lines() {
+        if line.starts_with("# HELP ") {
+            help = Some(line);
+        } else if let Some(described) = line.strip_prefix("# TYPE ") {
+            let (name, kind) = described.split_once(' ').unwrap_or((described, "untyped"));
+            let suffix = if kind == "counter" { "_total" } else { "" };
+            let words = help.take().and_then(|line| line.strip_prefix("# HELP ")?.split_once(' '));
+            if let Some((_, words)) = words {
+                text.push_str(&format!("# HELP {name}{suffix} {words}\n"));
+            }
+            text.push_str(&format!("# TYPE {name}{suffix} {kind}\n"));
+        } else if !line.starts_with('#') {
+            text.push_str(line);
+            text.push('\n');
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use tinysaver_core::Exit;
+
+    use super::*;
+    use crate::face::followers::tests::record;
+
+    #[test]
+    fn the_text_is_what_prometheus_reads() {
+        let metrics = Metrics::new(None);
+        let mut answered = record(0, Exit::Saver);
+        answered.stages_us.saver = Some(9_000);
+        answered.frame_age_us = Some(40_000);
+        metrics.add(&answered);
+        metrics.add(&record(1, Exit::BaseLocal));
+        let text = metrics.text().unwrap();
+        for line in [
+            "# HELP tinysaver_frames_total Answered frames, by who answered.",
+            "# TYPE tinysaver_frames_total counter",
+            "tinysaver_frames_total{exit=\"saver\"} 1",
+            "# TYPE tinysaver_latency_seconds histogram",
+            "tinysaver_latency_seconds_bucket{le=\"0.016\",exit=\"saver\"} 1",
+            "tinysaver_stage_duration_seconds_count{stage=\"saver\"} 1",
+            "tinysaver_frame_age_seconds_sum 0.04",
+            "tinysaver_macs_total 200",
+            "tinysaver_base_only_macs_total 800",
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line}\n{text}");
+        }
+        assert!(!text.contains("# EOF") && !text.contains("# UNIT"));
+    }
+}
