@@ -5,6 +5,7 @@ mod commands;
 mod config;
 mod doctor;
 mod exit_log;
+mod export;
 mod face;
 mod failure;
 mod feed;

@@ -95,6 +95,16 @@ pub enum LoadError {
         /// Why.
         detail: String,
     },
+    /// A file for one picture that cannot be made one for several.
+    #[error(
+        "{path}: operator {op} may fix the size of the batch; export the model anew from its framework, with a dynamic batch axis"
+    )]
+    FixedBatch {
+        /// The file.
+        path: PathBuf,
+        /// The operator.
+        op: String,
+    },
     /// The backend refused the graph.
     #[error("{path}: the graph cannot be run: {detail}")]
     Graph {

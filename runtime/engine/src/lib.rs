@@ -3,6 +3,7 @@
 //! Invariant: this crate is the only one that knows ONNX or tract. Whatever a model file says, loading it gives an
 //! engine or an error that names the file; it never panics and never guesses.
 
+mod batch;
 mod checks;
 #[cfg(target_arch = "x86_64")]
 mod depthwise_f32;
@@ -16,6 +17,7 @@ mod softmax;
 mod spec;
 mod tract;
 
+pub use batch::{BatchedModel, open_batch};
 pub use error::{InferError, LoadError};
 pub use inspect::{Int8Report, ModelReport, OpReport, TensorReport, inspect};
 pub use int8::{Fallback, Int8Engine, KernelChoice, Unsupported};

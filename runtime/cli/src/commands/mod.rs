@@ -4,8 +4,10 @@ mod bench;
 mod cameras;
 mod check;
 mod doctor;
+mod export;
 mod model;
 mod pki;
+mod plan;
 mod report;
 mod run;
 mod serve;
@@ -35,6 +37,10 @@ pub enum Command {
     Report(report::ReportArgs),
     /// Be the base on another machine: serve models of a pair over the Open Inference Protocol v2, REST and gRPC
     Serve(serve::ServeArgs),
+    /// The base for servers of others: a Triton model repository, a KServe manifest
+    Export(export::ExportArgs),
+    /// How many boards one server carries, from frame rate, exit ratio and the time of one inference
+    Plan(plan::PlanArgs),
     /// Certificates for `serve` and its boards, for those who have no authority of their own
     #[command(subcommand)]
     Pki(pki::PkiCommand),
@@ -54,6 +60,8 @@ impl Command {
             Self::Bench(args) => bench::execute(args, out),
             Self::Report(args) => Ok(report::execute(args, out)?),
             Self::Serve(args) => serve::execute(args, out),
+            Self::Export(args) => export::execute(args, out),
+            Self::Plan(args) => plan::execute(args, out),
             Self::Pki(command) => pki::execute(command, out),
             Self::Version(args) => version::execute(args, out),
         }
