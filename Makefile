@@ -106,18 +106,20 @@ asan: ## the kernels' tests under AddressSanitizer
 deny: ## licences and sources of all dependencies (needs cargo-deny)
 	cargo deny check licenses bans sources
 
-.PHONY: interop bench-photos
+.PHONY: interop bench-photos bench-serve load link-test
 INTEROP := tests/interop
 
-interop: models ## serve against NVIDIA's client, the board's client against real servers (fetches 2 GB from PyPI)
+interop: models ## serve, client and export against real servers and clients, into docs/figures/interop.md (2 GB from PyPI)
 	$(INTEROP)/make-venvs.sh
 	$(INTEROP)/.venv-client/bin/python $(INTEROP)/check_server.py $(BIN) $(PHOTOS)
 	$(INTEROP)/.venv-client/bin/python $(INTEROP)/check_client.py $(BIN) $(PHOTOS) \
 	  $(INTEROP)/.venv-triton/bin/python $(INTEROP)/.venv-mlserver/bin/python
+	$(INTEROP)/.venv-client/bin/python $(INTEROP)/check_export.py $(BIN) $(PHOTOS) \
+	  $(INTEROP)/.venv-triton/bin/python $(INTEROP)/.venv-kserve/bin/python
 	@if [ $$(id -u) = 0 ]; then $(INTEROP)/check_kserve.sh $(BIN) $(PHOTOS) $(INTEROP)/.venv-kserve/bin/python \
 	  $(INTEROP)/.venv-client/bin/python; else echo "KServe NOT CHECKED: its network namespace needs root"; fi
 
-bench-photos: models ## what the size and quality of photos cost the base, into docs/figures/photos.md
+bench-photos: models ## what the size and quality of photos cost the base, into docs/figures/photo-cost.md
 	$(INTEROP)/make-venvs.sh
 	$(INTEROP)/.venv-client/bin/python $(INTEROP)/bench_photos.py $(BIN) $(PHOTOS)
 
@@ -126,3 +128,14 @@ live-check: models ## the live page in headless Chromium (needs node, npm, chrom
 	npm ci --prefix tests/live --silent --no-audit --no-fund
 	node tests/live/check.mjs $(BIN) docs/figures target/live-check
 	cp target/live-check/desktop.png docs/live.png
+
+bench-serve: models ## serve against Triton and MLServer, and the client's own time, into docs/figures/serve.md (fetches 2 GB from PyPI)
+	$(INTEROP)/make-venvs.sh
+	$(INTEROP)/.venv-client/bin/python $(INTEROP)/bench_serve.py $(BIN) $(INTEROP)/.venv-triton/bin/python \
+	  $(INTEROP)/.venv-mlserver/bin/python
+
+load: models ## a thousand simulated boards against one serve, into docs/figures/load.md
+	$(CARGO_TARGET_DIR)/release/load
+
+link-test: models ## 10,000 frames under a link that comes and goes, and what faults cost the saver, into docs/figures/link.md (10 minutes)
+	$(CARGO_TARGET_DIR)/release/link_test

@@ -15,8 +15,12 @@ import tempfile
 import time
 import urllib.request
 
+from figures import write_interop
+from photos import widened
+
 HERE = pathlib.Path(__file__).resolve().parent
 MODEL = "lite2-260-f32"
+PHOTOS = 100
 
 
 def free_ports(count):
@@ -58,7 +62,7 @@ def running(command, ready, log, **keywords):
 @contextlib.contextmanager
 def triton(python, folder):
     http, grpc, metrics = free_ports(3)
-    command = [python, HERE / "triton_peer.py", str(http), str(grpc), str(metrics)]
+    command = [pathlib.Path(python).absolute(), HERE / "triton_peer.py", str(http), str(grpc), str(metrics)]
     with running(command, f"http://127.0.0.1:{http}/v2/models/floats/ready", folder / "triton.log", cwd=HERE):
         yield http, grpc
 
@@ -74,7 +78,7 @@ def mlserver(python, folder):
         (models / name).write_text((HERE / "mlserver" / name).read_text().replace(
             'str(pathlib.Path(__file__).resolve().parents[1])', repr(str(HERE))))
     (models / "settings.json").write_text(json.dumps(settings))
-    command = [pathlib.Path(python).parent / "mlserver", "start", "."]
+    command = [pathlib.Path(python).absolute().parent / "mlserver", "start", "."]
     with running(command, f"http://127.0.0.1:{http}/v2/models/base/ready", folder / "mlserver.log", cwd=models):
         yield http, grpc
 
@@ -89,7 +93,7 @@ def run(binary, photos, *arguments):
     return {record["source"]: record for record in records if record["outcome"] == "answered"}, done.stderr
 
 
-def check(name, binary, photos, expected, url, latch, *arguments):
+def check(binary, photos, expected, url, latch, *arguments):
     records, log = run(binary, photos, "--offload", url, "--no-local-base", "--deadline-ms", "20000", *arguments)
     found = re.search(r"answers, model '([^']*)', (.*)", log)
     found = f"{found[1]}: {found[2]}" if found else "no latch: " + log[-300:]
@@ -102,53 +106,66 @@ def check(name, binary, photos, expected, url, latch, *arguments):
     assert len(records) == len(expected) and different == allowed and len(allowed) <= len(expected) // 10, \
         f"other classes: {different}"
     median = sorted(record["stages_us"]["base"] for record in records.values())[len(records) // 2]
-    print(f"ok      {name:28} {len(records) - len(different)} of {len(records)} photos as on the board; "
-          f"{found}; {median / 1000:.1f} ms", flush=True)
+    return f"{len(records) - len(different)} of {len(records)} photos as on the board; {found}; {median / 1000:.1f} ms"
 
 
 def main():
     binary, photos, triton_python, *rest = sys.argv[1:]
-    expected, _ = run(binary, photos)
-    failed = 0
-    if triton_python == "--kserve":
-        wait_ready("http://127.0.0.1:20000/v2/models/base/ready", None)
-        cases = [
-            ("KServe gRPC", "grpc://127.0.0.1:20001/base", "base: photos over gRPC", []),
-            ("KServe gRPC, exact", "grpc://127.0.0.1:20001/base", "base: pixels over gRPC", ["--offload-exact"]),
-            ("KServe REST", "http://127.0.0.1:20000/base", "base: pixels over REST, binary", []),
-        ]
-        sys.exit(1 if run_cases(cases, binary, photos, expected) else 0)
-    (mlserver_python,) = rest
     with tempfile.TemporaryDirectory() as folder:
         folder = pathlib.Path(folder)
-        with triton(triton_python, folder) as (http, grpc):
-            cases = [
-                ("Triton gRPC", f"grpc://127.0.0.1:{grpc}/base", "base_jpeg: photos over gRPC", []),
-                ("Triton gRPC, exact", f"grpc://127.0.0.1:{grpc}/base", "base: pixels over gRPC", ["--offload-exact"]),
-                ("Triton gRPC, f32", f"grpc://127.0.0.1:{grpc}/floats", "floats: floats over gRPC", []),
-                ("Triton REST", f"http://127.0.0.1:{http}/base", "base_jpeg: photos over REST, binary", []),
-                ("Triton REST, exact", f"http://127.0.0.1:{http}/base", "base: pixels over REST, binary", ["--offload-exact"]),
-            ]
-            failed += run_cases(cases, binary, photos, expected)
-        with mlserver(mlserver_python, folder) as (http, grpc):
-            cases = [
-                ("MLServer gRPC", f"grpc://127.0.0.1:{grpc}/base", "base: photos over gRPC", []),
-                ("MLServer gRPC, exact", f"grpc://127.0.0.1:{grpc}/base", "base: pixels over gRPC", ["--offload-exact"]),
-                ("MLServer REST", f"http://127.0.0.1:{http}/base", "base: pixels over REST, JSON", []),
-            ]
-            failed += run_cases(cases, binary, photos, expected)
-    sys.exit(1 if failed else 0)
+        (folder / "photos").mkdir()
+        whole = widened(photos, folder / "photos", PHOTOS)
+        expected, _ = run(binary, folder / "photos")
+        asked = (binary, folder / "photos", expected)
+        if triton_python == "--kserve":
+            wait_ready("http://127.0.0.1:20000/v2/models/base/ready", None)
+            part, peers, rows = "kserve", "KServe SDK 0.21.0", run_cases(kserve_cases(), *asked)
+        else:
+            part, peers = "client", "Triton 2.51.0 (pytriton 0.7.0), MLServer 1.7.1"
+            with triton(triton_python, folder) as ports:
+                rows = run_cases(triton_cases(*ports), *asked)
+            with mlserver(*rest, folder) as ports:
+                rows += run_cases(mlserver_cases(*ports), *asked)
+        write_interop(part, peers, len(expected), whole, rows)
+    sys.exit(0 if all(result == "ok" for _, result, _ in rows) else 1)
+
+
+def triton_cases(http, grpc):
+    return [
+        ("Triton gRPC", f"grpc://127.0.0.1:{grpc}/base", "base_jpeg: photos over gRPC", []),
+        ("Triton gRPC, exact", f"grpc://127.0.0.1:{grpc}/base", "base: pixels over gRPC", ["--offload-exact"]),
+        ("Triton gRPC, f32", f"grpc://127.0.0.1:{grpc}/floats", "floats: floats over gRPC", []),
+        ("Triton REST", f"http://127.0.0.1:{http}/base", "base_jpeg: photos over REST, binary", []),
+        ("Triton REST, exact", f"http://127.0.0.1:{http}/base", "base: pixels over REST, binary", ["--offload-exact"]),
+    ]
+
+
+def mlserver_cases(http, grpc):
+    return [
+        ("MLServer gRPC", f"grpc://127.0.0.1:{grpc}/base", "base: photos over gRPC", []),
+        ("MLServer gRPC, exact", f"grpc://127.0.0.1:{grpc}/base", "base: pixels over gRPC", ["--offload-exact"]),
+        ("MLServer REST", f"http://127.0.0.1:{http}/base", "base: pixels over REST, JSON", []),
+    ]
+
+
+def kserve_cases():
+    return [
+        ("KServe gRPC", "grpc://127.0.0.1:20001/base", "base: photos over gRPC", []),
+        ("KServe gRPC, exact", "grpc://127.0.0.1:20001/base", "base: pixels over gRPC", ["--offload-exact"]),
+        ("KServe REST", "http://127.0.0.1:20000/base", "base: pixels over REST, binary", []),
+    ]
 
 
 def run_cases(cases, binary, photos, expected):
-    failed = 0
+    rows = []
     for name, url, latch, arguments in cases:
         try:
-            check(name, binary, photos, expected, url, latch, *arguments)
+            row = (name, "ok", check(binary, photos, expected, url, latch, *arguments))
         except (AssertionError, RuntimeError) as error:
-            failed += 1
-            print(f"FAILED  {name:28} {error}", flush=True)
-    return failed
+            row = (name, "FAILED", str(error).replace("\n", " "))
+        rows.append(row)
+        print(f"{row[1]:7} {name:22} {row[2]}", flush=True)
+    return rows
 
 
 if __name__ == "__main__":

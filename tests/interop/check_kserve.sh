@@ -7,8 +7,9 @@ if [ "${IN_NAMESPACE:-}" != 1 ]; then
   IN_NAMESPACE=1 exec unshare -n "$0" "$@"
 fi
 ip link set lo up
+python=$(cd "$(dirname "$3")" && pwd)/$(basename "$3")
 log=$(mktemp)
-(cd "$here" && exec "$3" kserve_peer.py) > "$log" 2>&1 &
+(cd "$here" && exec "$python" kserve_peer.py) > "$log" 2>&1 &
 server=$!
 trap 'kill $server; wait $server 2> /dev/null || true; rm -f "$log"' EXIT
 "$4" "$here/check_client.py" "$1" "$2" --kserve || { tail -20 "$log"; exit 1; }

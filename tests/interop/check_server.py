@@ -8,6 +8,7 @@ import json
 import pathlib
 import subprocess
 import sys
+import tempfile
 
 import numpy as np
 import tritonclient.grpc as grpc
@@ -16,14 +17,18 @@ import tritonclient.http as http
 import tritonclient.http.aio as http_aio
 from tritonclient.utils import InferenceServerException
 
+from figures import write_interop
+from photos import widened
+
 MODEL = "lite2-260-f32"
 SIDE = 260
 CLASSES = 1000
+COUNT = 100
 
 
 @contextlib.contextmanager
 def serving(binary, *arguments):
-    command = [binary, "serve", "--model", MODEL, "--listen", "127.0.0.1:0", *arguments]
+    command = [binary, "serve", "--model", MODEL, "--listen", "127.0.0.1:0", "--max-wait-ms", "60000", *arguments]
     server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
         line = server.stdout.readline()
@@ -169,35 +174,39 @@ def check_errors(client, kind):
     return "9 kinds of wrong requests, each told why"
 
 
+def cases_of(clients, expected, address):
+    first = dict(list(expected.items())[:3])
+    for name, (client, kind) in clients.items():
+        yield f"{name} metadata", lambda c=client, k=kind: check_metadata(c, k)
+        yield f"{name} photos", lambda c=client, k=kind: check_photos(c, k, expected)
+        yield f"{name} photos, _jpeg", lambda c=client, k=kind: check_photos(c, k, first, MODEL + "_jpeg")
+        yield f"{name} forms", lambda c=client, k=kind: check_http_forms(c) if k is http else check_grpc_forms(c)
+        yield f"{name} async", lambda c=client, k=kind: check_callbacks(c, k)
+        yield f"{name} errors", lambda c=client, k=kind: check_errors(c, k)
+    yield "asyncio", lambda: asyncio.run(check_asyncio(address))
+
+
 def main():
     global PHOTOS
     binary, photos = sys.argv[1:3]
-    expected = local_classes(binary, photos)
-    PHOTOS = [path for path in expected if path.endswith(".jpg")]
-    failed = 0
-    with serving(binary) as address:
+    rows = []
+    with tempfile.TemporaryDirectory() as folder, serving(binary) as address:
+        whole = widened(photos, folder, COUNT)
+        expected = local_classes(binary, folder)
+        PHOTOS = [path for path in expected if path.endswith(".jpg")]
         clients = {"http": (http.InferenceServerClient(address, concurrency=8), http),
                    "grpc": (grpc.InferenceServerClient(address), grpc)}
-        cases = []
-        for name, (client, kind) in clients.items():
-            cases += [
-                (f"{name} metadata", lambda c=client, k=kind: check_metadata(c, k)),
-                (f"{name} photos", lambda c=client, k=kind: check_photos(c, k, expected)),
-                (f"{name} photos, _jpeg", lambda c=client, k=kind: check_photos(c, k, dict(list(expected.items())[:3]), MODEL + "_jpeg")),
-                (f"{name} forms", lambda c=client, k=kind: check_http_forms(c) if k is http else check_grpc_forms(c)),
-                (f"{name} async", lambda c=client, k=kind: check_callbacks(c, k)),
-                (f"{name} errors", lambda c=client, k=kind: check_errors(c, k)),
-            ]
-        cases.append(("asyncio", lambda: asyncio.run(check_asyncio(address))))
-        for name, case in cases:
+        for name, case in cases_of(clients, expected, address):
             try:
-                print(f"ok      {name:22} {case()}", flush=True)
-            except Exception as error:
-                failed += 1
-                print(f"FAILED  {name:22} {type(error).__name__}: {error}", flush=True)
+                row = (name, "ok", case())
+            except Exception as error:  # a check that fails must not hide the others
+                row = (name, "FAILED", f"{type(error).__name__}: {error}")
+            rows.append(row)
+            print(f"{row[1]:7} {name:22} {row[2]}", flush=True)
         for client, _ in clients.values():
             client.close()
-    sys.exit(1 if failed else 0)
+        write_interop("server", "tritonclient 2.73.0", len(expected), whole, rows)
+    sys.exit(0 if all(result == "ok" for _, result, _ in rows) else 1)
 
 
 if __name__ == "__main__":

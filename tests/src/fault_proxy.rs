@@ -19,8 +19,8 @@ pub enum Fault {
     Hang,
     /// Bytes go one at a time, with so much time between them.
     Drip(Duration),
-    /// Every reply is held back so long.
-    Delay(Duration),
+    /// Every reply is held back so long, and up to so much longer by chance.
+    Delay(Duration, Duration),
     /// The connection is cut after so many bytes of the server's.
     CutAfter(usize),
     /// The server's bytes are replaced by these, for ever.
@@ -40,7 +40,8 @@ struct Shared {
     changed: Condvar,
     stopped: AtomicBool,
     connections: AtomicUsize,
-    server: SocketAddr,
+    carried_bytes: AtomicUsize,
+    server: Mutex<SocketAddr>,
 }
 
 impl FaultProxy {
@@ -56,7 +57,8 @@ impl FaultProxy {
             changed: Condvar::new(),
             stopped: AtomicBool::new(false),
             connections: AtomicUsize::new(0),
-            server,
+            carried_bytes: AtomicUsize::new(0),
+            server: Mutex::new(server),
         });
         let of_thread = Arc::clone(&shared);
         thread::spawn(move || {
@@ -81,6 +83,18 @@ impl FaultProxy {
     pub fn set(&self, fault: Fault) {
         *self.shared.fault() = fault;
         self.shared.changed.notify_all();
+    }
+
+    /// Another server takes over, for new connections.
+    pub fn move_to(&self, server: SocketAddr) {
+        *self.shared.server.lock().unwrap_or_else(PoisonError::into_inner) = server;
+    }
+
+    /// Waits until so many bytes of the server's have come through, all connections together.
+    pub fn wait_until_carried(&self, bytes: usize) {
+        let shared = &self.shared;
+        let too_few = |_: &mut Fault| shared.carried_bytes.load(Ordering::Relaxed) < bytes;
+        drop(shared.changed.wait_while(shared.fault(), too_few).unwrap_or_else(PoisonError::into_inner));
     }
 
     /// Connections that it has taken.
@@ -115,7 +129,8 @@ impl Shared {
         if *self.fault() == Fault::Refuse {
             return;
         }
-        let Ok(server) = TcpStream::connect(self.server) else { return };
+        let server = *self.server.lock().unwrap_or_else(PoisonError::into_inner);
+        let Ok(server) = TcpStream::connect(server) else { return };
         let (Ok(mut from_client), Ok(mut to_server)) = (client.try_clone(), server.try_clone()) else { return };
         let upstream = thread::spawn(move || {
             let _ = io::copy(&mut from_client, &mut to_server);
@@ -130,7 +145,7 @@ impl Shared {
 
     fn back(&self, mut server: &TcpStream, mut client: &TcpStream, number: usize) -> io::Result<()> {
         let mut buffer = vec![0; 64 << 10];
-        let mut sent = 0;
+        let mut sent = 0_usize;
         // Short, so that a change of manners is noticed by connections that are idle.
         server.set_read_timeout(Some(Duration::from_millis(20)))?;
         loop {
@@ -149,8 +164,10 @@ impl Shared {
             match self.fault_now() {
                 Fault::None | Fault::Hang => client.write_all(bytes)?,
                 Fault::Refuse => return Ok(()),
-                Fault::Delay(time) => {
-                    thread::sleep(time);
+                Fault::Delay(time, jitter) => {
+                    // A fraction that looks random and is the same in every run.
+                    let chance = (sent.wrapping_mul(2_654_435_761) >> 8) % 1000;
+                    thread::sleep(time + jitter * chance as u32 / 1000);
                     client.write_all(bytes)?;
                 }
                 Fault::Drip(time) => {
@@ -183,6 +200,11 @@ impl Shared {
                 }
             }
             sent += count;
+            // Under the lock, so that whoever waits for it cannot miss it.
+            let guard = self.fault();
+            self.carried_bytes.fetch_add(count, Ordering::Relaxed);
+            drop(guard);
+            self.changed.notify_all();
         }
     }
 }

@@ -1,7 +1,10 @@
 //! What the end-to-end tests share: the built binary and the built pair. Both come from `make models`; a test that
 //! lacks them fails and says so.
 
+pub mod boards;
 pub mod fault_proxy;
+pub mod figures;
+pub mod serving;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -12,11 +15,12 @@ pub fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().map(PathBuf::from).unwrap_or_default()
 }
 
-/// The binary that `cargo build` of the same profile made: two folders above the test's own.
+/// The binary that `cargo build` of the same profile made: beside this program, or above the folder of tests.
 #[must_use]
 pub fn binary() -> PathBuf {
     let test = std::env::current_exe().unwrap_or_default();
-    test.ancestors().nth(2).map(|folder| folder.join("tinysaver")).unwrap_or_default()
+    let folder = test.ancestors().skip(1).find(|folder| !folder.ends_with("deps"));
+    folder.map(|folder| folder.join("tinysaver")).unwrap_or_default()
 }
 
 /// `tinysaver` with arguments, in the top folder, free of the caller's settings.

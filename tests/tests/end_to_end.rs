@@ -19,5 +19,7 @@ mod main_job;
 mod offload;
 #[path = "end_to_end/onnx.rs"]
 mod onnx;
+#[path = "end_to_end/scale_out.rs"]
+mod scale_out;
 #[path = "end_to_end/serve.rs"]
 mod serve;

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
+use tinysaver_offload::pki::make_authority;
 use tinysaver_tests::fault_proxy::{BadServer, Fault, FaultProxy};
 use tinysaver_tests::{Finished, finish};
 
@@ -60,11 +61,11 @@ fn a_base_elsewhere_answers_as_the_one_here() {
 #[test]
 fn a_photo_of_the_frame_is_nearly_as_good_as_its_pixels() {
     let base = "lite0-224-int8";
-    let server = Serving::start(&["--model", base]);
+    let server = Serving::start(&["--model", base, "--max-wait-ms", "60000"]);
     let url = format!("grpc://{}/{base}", server.address);
     let all = [&PHOTOS[..], &["--threshold", "1", "--base", base, "--deadline-ms", "60000"]].concat();
     let (here, _) = run_json(&all);
-    let (there, _) = run_json(&[&all[..], &["--offload", &url]].concat());
+    let (there, _) = run_json(&[&all[..], &["--no-local-base", "--offload", &url]].concat());
     assert_eq!(exits(&there, "base_remote"), here.len());
     // What the base is sure of it sees on a photo, too.
     let sure = here.iter().zip(&there).filter(|(a, _)| a["probability"].as_f64() > Some(0.5));
@@ -100,8 +101,12 @@ fn without_a_server_the_local_base_or_the_saver_answers() {
 
 /// The program ends well and in time, every frame has one record in order, and fallbacks have one of these reasons.
 fn survives(name: &str, url: &str, allowed: &[&str]) -> Vec<Value> {
+    survives_within("200", name, url, allowed)
+}
+
+fn survives_within(deadline_ms: &str, name: &str, url: &str, allowed: &[&str]) -> Vec<Value> {
     let started = Instant::now();
-    let (records, _) = offloaded(url, &[&PATTERN[..], &["--deadline-ms", "200"]].concat());
+    let (records, _) = offloaded(url, &[&PATTERN[..], &["--deadline-ms", deadline_ms]].concat());
     assert_eq!(records.len(), 60, "{name}");
     in_order(&records);
     let reasons = reasons(&records);
@@ -122,22 +127,97 @@ fn networks_that_fail_cost_no_frame() {
         ("refused", Fault::Refuse, &["link"][..]),
         ("taken and silent", Fault::Hang, &["link", "deadline"]),
         ("a slow drip", Fault::Drip(Duration::from_millis(40)), &["link", "deadline"]),
-        ("cut in the preface", Fault::CutAfter(5), &["link"]),
-        ("cut in the first frames", Fault::CutAfter(60), &["link"]),
-        ("cut in a reply", Fault::CutAfter(6000), &["link"]),
+        ("cut in the preface", Fault::CutAfter(5), &["link", "deadline"]),
+        ("cut in the first frames", Fault::CutAfter(60), &["link", "deadline"]),
+        ("cut in a reply", Fault::CutAfter(6000), &["link", "deadline"]),
         ("garbage", Fault::Garbage(b"HTTP/1.1 299 whatever\r\n"), &["link", "server"]),
         ("endless zeros", Fault::Garbage(&[0; 4096]), &["link", "server"]),
-        ("late", Fault::Delay(Duration::from_millis(300)), &["link", "deadline", "busy"]),
+        ("late", Fault::Delay(Duration::from_millis(300), Duration::from_millis(100)), &["link", "deadline", "busy"]),
     ] {
         let proxy = FaultProxy::start(upstream, fault).unwrap();
         for scheme in ["grpc", "http"] {
             survives(&format!("{name}, {scheme}"), &format!("{scheme}://{}", proxy.address()), allowed);
         }
     }
-    // One connection of three is cut: the others answer.
-    let proxy = FaultProxy::start(upstream, Fault::ResetEvery(3)).unwrap();
-    survives("resets", &format!("grpc://{}", proxy.address()), &["link", "busy"]);
-    assert!(proxy.connections() > 0);
+    // One connection of twenty is cut, and one of three: the others answer.
+    for n in [20, 3] {
+        let proxy = FaultProxy::start(upstream, Fault::ResetEvery(n)).unwrap();
+        survives("resets", &format!("grpc://{}", proxy.address()), &["link", "busy"]);
+        assert!(proxy.connections() > 0);
+    }
+}
+
+#[test]
+fn bytes_one_at_a_time_are_slow_and_whole() {
+    let server = Serving::start(&[]);
+    let proxy = FaultProxy::start(server.address.parse().unwrap(), Fault::Drip(Duration::ZERO)).unwrap();
+    for scheme in ["grpc", "http"] {
+        let url = format!("{scheme}://{}", proxy.address());
+        let (records, summary) = offloaded(&url, &[&PATTERN[..], &["--deadline-ms", "60000"]].concat());
+        assert_eq!(exits(&records, "base_remote"), records.len(), "{summary}");
+    }
+}
+
+#[test]
+fn names_that_nobody_knows_and_addresses_that_swallow_everything() {
+    survives("no such name", "grpc://no-such-host.invalid:8000", &["link"]);
+    // A full queue of connections that nobody takes: further ones hear nothing, as from a black hole.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let hole = runtime.block_on(async {
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        socket.listen(1).unwrap()
+    });
+    let address = hole.local_addr().unwrap();
+    let connect = || std::net::TcpStream::connect_timeout(&address, Duration::from_millis(200));
+    let taken: Vec<_> = std::iter::from_fn(|| connect().ok()).take(64).collect();
+    assert!(taken.len() < 64, "it takes everybody");
+    survives("a black hole", &format!("grpc://{address}"), &["link"]);
+}
+
+#[test]
+fn certificates_that_nobody_should_trust() {
+    let folder = tempfile::tempdir().unwrap();
+    let made = |name: &str, host: &str, last_year: i32| {
+        let path = folder.path().join(name);
+        make_authority(&path, &[host.to_owned()], last_year).unwrap();
+        move |file: &str| path.join(file).to_str().unwrap().to_owned()
+    };
+    let good = made("good", "127.0.0.1", 2040);
+    for (name, files, ca) in [
+        ("expired", made("expired", "127.0.0.1", 2020), None),
+        ("of another authority", made("other", "127.0.0.1", 2040), Some(good("ca.pem"))),
+        ("for another host", made("host", "base.example", 2040), None),
+    ] {
+        let server = Serving::start(&["--tls-cert", &files("server.pem"), "--tls-key", &files("server.key")]);
+        let ca = ca.unwrap_or_else(|| files("ca.pem"));
+        let url = format!("grpcs://{}", server.address);
+        let (records, _) = offloaded(&url, &[&PATTERN[..], &["--deadline-ms", "500", "--offload-ca", &ca]].concat());
+        assert_eq!(reasons(&records), vec!["link"; 60], "{name}");
+    }
+}
+
+#[test]
+fn a_server_that_dies_and_comes_back_is_used_again() {
+    let (first, second) = (Serving::start(&[]), Serving::start(&[]));
+    let proxy = Arc::new(FaultProxy::start(first.address.parse().unwrap(), Fault::None).unwrap());
+    let (of_thread, next) = (Arc::clone(&proxy), second.address.parse().unwrap());
+    let killer = std::thread::spawn(move || {
+        // In the middle of it: about a hundred replies have come back.
+        of_thread.wait_until_carried(100 * 4000);
+        drop(first);
+        of_thread.move_to(next);
+    });
+    let url = format!("grpc://{}", proxy.address());
+    // Paced, so that frames come for longer than a server that failed is left alone.
+    let paced = ["--source", "test://?frames=600&size=64x64", "--realtime", "--fps", "100", "--deadline-ms", "600000"];
+    let (records, summary) = offloaded(&url, &paced);
+    killer.join().unwrap();
+    in_order(&records);
+    assert_eq!(exits(&records, "base_remote") + exits(&records, "fallback"), 600);
+    assert!(proxy.connections() > 1, "{summary}");
+    let last = records.iter().rev().take(60).filter(|record| record["exit"] == "base_remote").count();
+    assert!(last > 0, "{summary}");
 }
 
 fn description() -> Vec<u8> {
@@ -195,7 +275,9 @@ fn servers_that_talk_nonsense_cost_no_frame() {
     ];
     for (name, reply) in cases {
         let server = bad_server(reply);
-        let records = survives(name, &format!("http://{}", server.address()), &["server", "link", "busy"]);
+        // Nonsense comes at once: the deadline is only for machines that are busy.
+        let url = format!("http://{}", server.address());
+        let records = survives_within("4000", name, &url, &["server", "link", "busy"]);
         assert!(reasons(&records).contains(&"server"), "{name}: {:?}", reasons(&records));
     }
     // The same server, when it behaves.
