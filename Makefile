@@ -103,6 +103,10 @@ fuzz: ## a million executions of each fuzz target under AddressSanitizer, into d
 asan: ## the kernels' tests under AddressSanitizer
 	RUSTC_BOOTSTRAP=1 RUSTFLAGS=-Zsanitizer=address cargo test --release --locked --manifest-path runtime/engine/kernel-tests/Cargo.toml --target x86_64-unknown-linux-gnu
 
+.PHONY: energy-check
+energy-check: ## joules an inference by the Pi 4's profile against MLPerf's table, into docs/figures/energy-check.md
+	$(PYTHON) targets/energy_check.py docs/data/mlperf-rpi4.tsv docs/figures
+
 deny: ## licences and sources of all dependencies (needs cargo-deny)
 	cargo deny check licenses bans sources
 

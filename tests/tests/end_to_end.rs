@@ -7,6 +7,8 @@ mod bad_input;
 mod bench;
 #[path = "end_to_end/change.rs"]
 mod change;
+#[path = "end_to_end/energy.rs"]
+mod energy;
 #[path = "end_to_end/face.rs"]
 mod face;
 #[path = "end_to_end/live.rs"]

@@ -10,6 +10,8 @@ use tinysaver_tests::root;
 #[serde(deny_unknown_fields)]
 struct Profile {
     name: String,
+    #[serde(default)]
+    device_tree: Vec<String>,
     triples: Vec<String>,
     oldest_glibc: Option<String>,
     cpu: Cpu,
@@ -38,6 +40,7 @@ struct Power {
 struct Modelled {
     idle_watts: f64,
     full_cpu_watts: Option<f64>,
+    full_cpu_f32_watts: Option<f64>,
     source: String,
 }
 
@@ -87,6 +90,8 @@ fn every_arm_target_has_a_recipe_and_an_emulated_core() {
     let recipes = std::fs::read_to_string(targets().join("cross.sh")).unwrap();
     for (path, profile) in profiles() {
         assert!(!profile.triples.is_empty() && !profile.name.is_empty(), "{}", path.display());
+        let is_arm = !profile.triples.iter().all(|triple| triple.starts_with("x86_64"));
+        assert_eq!(profile.device_tree.is_empty(), !is_arm, "{}", path.display());
         for triple in profile.triples.iter().filter(|triple| !triple.starts_with("x86_64")) {
             assert!(recipes.contains(&format!("  {triple})")), "{}: no recipe for {triple}", path.display());
             assert!(profile.cpu.core.is_some() && profile.cpu.emulated_as.is_some(), "{}", path.display());
@@ -115,7 +120,9 @@ fn modelled_watts_say_where_they_come_from() {
         if let Some(modelled) = profile.power.modelled {
             assert!(!modelled.source.is_empty(), "{}", path.display());
             assert!((0.05..20.0).contains(&modelled.idle_watts), "{}", path.display());
-            assert!(modelled.full_cpu_watts.is_none_or(|full| full > modelled.idle_watts), "{}", path.display());
+            let above_idle = |full: Option<f64>| full.is_none_or(|full| full > modelled.idle_watts && full < 100.0);
+            assert!(above_idle(modelled.full_cpu_f32_watts), "{}", path.display());
+            assert!(above_idle(modelled.full_cpu_watts), "{}", path.display());
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What the board sees: pictures from files and patterns, decoded, cropped and scaled into a model's input tensor.
+//! What the board sees, and what it draws: pictures from files and patterns, decoded, cropped and scaled into a model's input tensor.
 //!
 //! Invariant: whatever the bytes are, decoding gives pixels or an error that says what is wrong with them; no picture
 //! is answered for that was only half there. The same bytes give the same tensor on every platform.
@@ -11,6 +11,7 @@ mod fused;
 mod jpeg;
 mod live;
 mod pattern;
+pub mod power;
 mod preprocess;
 mod source;
 mod system;

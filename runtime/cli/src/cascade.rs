@@ -218,6 +218,14 @@ impl Cascade {
         })
     }
 
+    /// Microseconds of a frame's stages in which this board computed with f32.
+    pub fn f32_us(&self, stages: &StageMicros) -> u64 {
+        let is_real = |stage: &Stage| !stage.engine.name().starts_with("int8");
+        let saver_us = stages.saver.filter(|_| is_real(&self.saver)).unwrap_or(0);
+        let base_us = stages.base.filter(|_| self.local_base.as_ref().is_some_and(is_real)).unwrap_or(0);
+        saver_us.saturating_add(base_us)
+    }
+
     fn label(&self, class: usize) -> String {
         self.labels.get(class).cloned().unwrap_or_default()
     }

@@ -12,6 +12,7 @@ use tinysaver_board::DecodeLimits;
 use tinysaver_core::{ReuseSettings, Temperature, Threshold};
 use tinysaver_engine::KernelChoice;
 
+use crate::energy::{EnergyArgs, EnergyFile, EnergySettings};
 use crate::exit_log::LogOptions;
 use crate::face::{FaceArgs, FaceSettings, HttpFile};
 use crate::feed::Pace;
@@ -35,6 +36,9 @@ struct FileSettings {
     max_pixels: Option<u64>,
     realtime: Option<bool>,
     fps: Option<Rate>,
+    board: Option<String>,
+    #[serde(default)]
+    power: EnergyFile,
     #[serde(default)]
     change: ChangeSettings,
     #[serde(default)]
@@ -164,6 +168,8 @@ pub struct RunSettingsArgs {
     #[arg(long, value_name = "FOLDER", env = "TINYSAVER_LOG")]
     pub log: Option<PathBuf>,
     #[command(flatten)]
+    pub energy: EnergyArgs,
+    #[command(flatten)]
     pub offload: OffloadArgs,
     #[command(flatten)]
     pub face: FaceArgs,
@@ -196,6 +202,8 @@ pub struct Settings {
     pub reuse: Option<ReuseSettings>,
     /// The exit log, if one is wanted.
     pub log: Option<LogOptions>,
+    /// What the run's energy is told by.
+    pub energy: EnergySettings,
     /// Bases on other machines, if any are named.
     pub offload: Option<OffloadSettings>,
     /// Display and live page.
@@ -253,6 +261,7 @@ impl Settings {
             kernel: args.kernel.choice(),
             reuse: reuse(run, &file.change),
             face: FaceSettings::gather(&run.face, file.display, &file.http)?,
+            energy: EnergySettings::gather(&run.energy, file.board, file.power)?,
             offload: OffloadSettings::gather(&run.offload, file.offload)?,
             log: log_folder.map(|folder| LogOptions {
                 folder,
@@ -282,7 +291,11 @@ pub fn read_toml<T: DeserializeOwned>(path: &Path) -> Result<T> {
     parse_toml(path, &text)
 }
 
-fn parse_toml<T: DeserializeOwned>(path: &Path, text: &str) -> Result<T> {
+/// The same from a text that was read already.
+///
+/// # Errors
+/// It is no TOML, or holds what `T` does not allow.
+pub fn parse_toml<T: DeserializeOwned>(path: &Path, text: &str) -> Result<T> {
     toml::from_str(text).map_err(|error| {
         let what = error.message().trim().replace('\n', "; ");
         let Some(span) = error.span() else { return anyhow!("{}: {what}", path.display()) };

@@ -4,6 +4,7 @@ mod cascade;
 mod commands;
 mod config;
 mod doctor;
+mod energy;
 mod exit_log;
 mod export;
 mod face;

@@ -82,6 +82,7 @@ impl Recorder {
             stages_us,
             latency_us,
             frame_age_us,
+            energy: None,
             saver_model: self.saver_model.clone(),
             base_model: self.base_model.clone(),
         })

@@ -8,6 +8,8 @@ use tinysaver_core::{
 };
 use tinysaver_offload::client::ClientCounts;
 
+use crate::energy::write_energy;
+
 /// Characters of the longest bar of the confidence histogram.
 const BAR_COLUMNS: u64 = 40;
 
@@ -26,6 +28,7 @@ pub fn write_summary(out: &mut dyn Write, report: &SummaryReport) -> io::Result<
         writeln!(out, "no base answered: {}", reasons.collect::<Vec<_>>().join(", "))?;
     }
     write_stages(out, report)?;
+    write_energy(out, &report.energy)?;
     if report.answered == 0 {
         return Ok(());
     }

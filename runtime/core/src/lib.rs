@@ -7,6 +7,7 @@
 
 mod change;
 mod confidence;
+pub mod energy;
 pub mod fit;
 mod gate;
 pub mod plan;

@@ -4,6 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::confidence::Temperature;
+use crate::energy::FrameEnergy;
 use crate::gate::Threshold;
 use crate::route::Degraded;
 
@@ -232,6 +233,9 @@ pub struct Record {
     /// How old a live source's frame was when its answer was there, by the camera's own time stamp where there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub frame_age_us: Option<u64>,
+    /// What it cost, where that is measured or modelled.
+    #[serde(flatten)]
+    pub energy: Option<FrameEnergy>,
     /// First 16 hexadecimal digits of the saver file's SHA-256.
     pub saver_model: String,
     /// The same of the base file.
@@ -304,6 +308,7 @@ pub(crate) mod tests {
             },
             latency_us: 10_000,
             frame_age_us: None,
+            energy: None,
             saver_model: "0123456789abcdef".into(),
             base_model: "fedcba9876543210".into(),
         }
@@ -350,6 +355,30 @@ pub(crate) mod tests {
         let line = serde_json::to_string(&record).unwrap();
         assert!(line.contains(r#""stages_us":{"wait":31000,"#) && line.contains(r#""frame_age_us":41000"#), "{line}");
         assert_eq!(serde_json::from_str::<Record>(&line).unwrap(), record);
+    }
+
+    #[test]
+    fn energy_reads_back_and_is_absent_where_nobody_knows() {
+        let mut record = answered(Exit::Saver);
+        record.energy = Some(FrameEnergy {
+            energy_source: "modelled:pi4".parse().unwrap(),
+            energy_uj: 37_000,
+            energy_above_idle_uj: Some(9_000),
+            energy_wall_us: 10_000,
+            energy_cpu_us: 10_000,
+            energy_idle_uj: 56_000,
+            energy_idle_us: 20_000,
+            energy_waiting_uj: 0,
+            energy_waiting_us: 0,
+        });
+        let line = serde_json::to_string(&record).unwrap();
+        let fields = concat!(
+            r#""energy_source":"modelled:pi4","energy_uj":37000,"energy_above_idle_uj":9000,"energy_wall_us":10000,"#,
+            r#""energy_cpu_us":10000,"energy_idle_uj":56000,"energy_idle_us":20000,"saver_model""#
+        );
+        assert!(line.contains(fields), "{line}");
+        assert_eq!(serde_json::from_str::<Record>(&line).unwrap(), record);
+        assert!(!serde_json::to_string(&answered(Exit::Saver)).unwrap().contains("energy"));
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use hdrhistogram::{CreationError, Histogram};
 use serde::{Deserialize, Serialize};
 
+use crate::energy::{EnergyReport, EnergyTotals, FrameEnergy};
 use crate::record::{Answer, DropReason, Exit, Outcome, Record, StageMicros};
 use crate::reuse::{ReuseReport, ReuseTotals};
 use crate::route::Degraded;
@@ -130,6 +131,7 @@ pub struct Summary {
     macs_always_base: u128,
     confidence: ConfidenceReport,
     thresholds: Option<(f32, f32)>,
+    energy: EnergyTotals,
 }
 
 impl Summary {
@@ -159,6 +161,7 @@ impl Summary {
             macs_always_base: 0,
             confidence: ConfidenceReport::default(),
             thresholds: None,
+            energy: EnergyTotals::default(),
         })
     }
 
@@ -166,6 +169,7 @@ impl Summary {
     pub fn add(&mut self, record: &Record) {
         // A log line from elsewhere may say anything.
         self.frames_in = self.frames_in.saturating_add(record.frames());
+        self.energy.add(record);
         for (stage, latencies) in &mut self.stages {
             if let Some(micros) = stage.micros(&record.stages_us) {
                 latencies.add(micros);
@@ -178,6 +182,11 @@ impl Summary {
                 *dropped = dropped.saturating_add(record.frames());
             }
         }
+    }
+
+    /// Books the energy that was spent after the last frame.
+    pub fn add_rest(&mut self, rest: &FrameEnergy) {
+        self.energy.add_rest(rest);
     }
 
     fn add_answer(&mut self, record: &Record, answer: &Answer) {
@@ -233,6 +242,7 @@ impl Summary {
             operations: OperationsReport::new(self.macs, self.macs_always_base),
             confidence: self.confidence.clone(),
             threshold_range: self.thresholds,
+            energy: self.energy.reports(),
         }
     }
 }
@@ -267,6 +277,8 @@ pub struct SummaryReport {
     pub confidence: ConfidenceReport,
     /// Lowest and highest threshold in force.
     pub threshold_range: Option<(f32, f32)>,
+    /// Energy, one entry for each sensor or profile; they are never added to each other. Empty where nobody knows.
+    pub energy: Vec<EnergyReport>,
 }
 
 /// One exit's share.

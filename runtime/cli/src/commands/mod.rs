@@ -8,6 +8,7 @@ mod export;
 mod model;
 mod pki;
 mod plan;
+mod power;
 mod report;
 mod run;
 mod serve;
@@ -31,6 +32,8 @@ pub enum Command {
     /// Look into model files, or run one on raw tensors
     #[command(subcommand)]
     Model(model::ModelCommand),
+    /// What this board tells of its power, temperature and clock, and what a run's energy would be booked by
+    Power(power::PowerArgs),
     /// Time inferences on this board: CPU and wall time, multiply-accumulates a second
     Bench(bench::BenchArgs),
     /// What exit logs amount to: exit ratios, latency, operations saved, confidence, accuracy
@@ -57,6 +60,7 @@ impl Command {
             Self::Cameras(args) => cameras::execute(args, out),
             Self::Doctor(args) => doctor::execute(args, out),
             Self::Model(command) => model::execute(command, out),
+            Self::Power(args) => power::execute(args, out),
             Self::Bench(args) => bench::execute(args, out),
             Self::Report(args) => Ok(report::execute(args, out)?),
             Self::Serve(args) => serve::execute(args, out),

@@ -9,6 +9,7 @@ use anyhow::{Context, bail};
 use serde::Serialize;
 use tinysaver_core::{Record, Summary, SummaryReport};
 
+use crate::energy::battery_hours;
 use crate::exit_log::{ReadCounts, read_logs};
 use crate::report_page::{Details, Heading, render};
 use crate::summary_text::write_summary;
@@ -25,6 +26,14 @@ pub struct ReportArgs {
     /// Also write a page with plots into this file; it needs nothing else and opens in any browser
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
+    /// Say how long a battery of so many watt-hours would last at the log's mean power
+    #[arg(long, value_name = "WH", value_parser = parse_watt_hours)]
+    battery_wh: Option<f64>,
+}
+
+fn parse_watt_hours(text: &str) -> Result<f64, String> {
+    let watt_hours: f64 = text.parse().map_err(|_| "not a number".to_owned())?;
+    if (0.001..=1e6).contains(&watt_hours) { Ok(watt_hours) } else { Err("not from 0.001 to 1000000".to_owned()) }
 }
 
 /// Reads the logs once and shows them.
@@ -49,6 +58,9 @@ pub fn execute(args: &ReportArgs, out: &mut dyn Write) -> anyhow::Result<()> {
         writeln!(out)?;
     } else {
         write_text(out, &overview)?;
+        if let Some(watt_hours) = args.battery_wh {
+            write_battery(out, &overview.summary, watt_hours)?;
+        }
         if let Some(path) = &args.html {
             writeln!(out, "\npage: {}", path.display())?;
         }
@@ -157,6 +169,19 @@ fn write_text(out: &mut dyn Write, overview: &Overview) -> io::Result<()> {
         writeln!(out, "log: {health}")?;
     }
     write_summary(out, &overview.summary)
+}
+
+fn write_battery(out: &mut dyn Write, summary: &SummaryReport, watt_hours: f64) -> io::Result<()> {
+    writeln!(out)?;
+    if summary.energy.is_empty() {
+        return writeln!(out, "a battery of {watt_hours} Wh lasts -: the log has no energy (docs/energy.md)");
+    }
+    for report in &summary.energy {
+        let Some(hours) = battery_hours(report, watt_hours) else { continue };
+        let (days, source) = (hours / 24.0, &report.source);
+        writeln!(out, "a battery of {watt_hours} Wh lasts {hours:.1} h = {days:.2} days by {source}")?;
+    }
+    Ok(())
 }
 
 /// Replaces a file as a whole, so that nobody ever sees half a page. What is no plain file, such as `/dev/null`, is

@@ -14,6 +14,7 @@ use tinysaver_offload::client::ClientCounts;
 
 use crate::cascade::Cascade;
 use crate::config::{RunSettingsArgs, Settings, SettingsArgs};
+use crate::energy::EnergyMeter;
 use crate::exit_log::LogWriter;
 use crate::face::{About, Followers, follow};
 use crate::failure::Failure;
@@ -54,6 +55,7 @@ struct Run<'a> {
     recorder: Recorder,
     offload: Option<Offload>,
     reuse: Option<Reuse>,
+    energy: Option<EnergyMeter>,
 }
 
 /// Where records go.
@@ -84,6 +86,9 @@ pub fn execute(args: &RunArgs, out: &mut dyn Write) -> Result<(), Failure> {
         log.finish();
     }
     let fault = result?;
+    if let Some(rest) = run.energy.as_mut().and_then(EnergyMeter::rest) {
+        sinks.summary.add_rest(&rest);
+    }
     sinks.finish(&settings, interrupt.requested(), run.feed.status(), run.offload.as_ref().map(Offload::counts))?;
     fault.map_or(Ok(()), |fault| Err(Failure::Run(fault.into())))
 }
@@ -103,7 +108,8 @@ impl<'a> Run<'a> {
         let truth = Truth::find(settings.truth.as_deref(), feed.paths(), cascade.labels.len())?;
         let recorder = Recorder::new(&cascade, truth);
         let reuse = settings.reuse.map(Reuse::new);
-        Ok(Self { settings, feed, cascade, recorder, offload, reuse })
+        let energy = EnergyMeter::start(&settings.energy)?;
+        Ok(Self { settings, feed, cascade, recorder, offload, reuse, energy })
     }
 
     fn about(&self) -> About {
@@ -122,20 +128,22 @@ impl<'a> Run<'a> {
         let mut fault = None;
         while left > 0 && !interrupt.requested() {
             self.wait_for_room(sinks)?;
-            let next = self.feed.next(self.offload.as_ref().map_or(Duration::MAX, Offload::quiet_for));
+            let next = self.next();
             self.drops(sinks)?;
             match next {
                 Ok(Next::Frame) => {
                     sinks.followers.see(self.recorder.sequence(), self.feed.frame());
                     let record = self.frame();
+                    let record = self.book(record);
                     self.recorder.advance(1);
                     record.map_or(Ok(()), |record| self.emit(record, sinks))?;
                     self.collect(sinks)?;
                 }
                 Ok(Next::Dropped(reason, detail)) => {
                     let record = self.recorder.dropped(&self.feed, Drop { reason, detail }, self.feed.stages());
+                    let record = self.book(Some(record));
                     self.recorder.advance(1);
-                    self.emit(record, sinks)?;
+                    record.map_or(Ok(()), |record| self.emit(record, sinks))?;
                 }
                 Ok(Next::Idle) => {
                     sinks.idle(self.recorder.started);
@@ -154,6 +162,40 @@ impl<'a> Run<'a> {
         self.drops(sinks)?;
         self.wait_while(sinks, Offload::is_waiting)?;
         Ok(fault)
+    }
+
+    /// Waits for the next frame. A recorded frame's work begins with reading it, a live one's when it has come.
+    fn next(&mut self) -> Result<Next, Fault> {
+        let has_time = self.feed.has_time();
+        if has_time {
+            self.book_between();
+        }
+        let next = self.feed.next(self.offload.as_ref().map_or(Duration::MAX, Offload::quiet_for));
+        if !has_time {
+            self.book_between();
+        }
+        next
+    }
+
+    /// Time and energy since the last booking were no frame's.
+    fn book_between(&mut self) {
+        let frames_wait = self.offload.as_ref().is_some_and(Offload::is_waiting);
+        if let Some(energy) = &mut self.energy {
+            energy.between(frames_wait);
+        }
+    }
+
+    /// They were for the frame in hand, whose record this is; one that waits for a base has it already.
+    fn book(&mut self, mut record: Option<Box<Record>>) -> Option<Box<Record>> {
+        let Some(energy) = &mut self.energy else { return record };
+        let f32_us = record.as_ref().map_or(0, |record| self.cascade.f32_us(&record.stages_us));
+        let energy = energy.frame(f32_us);
+        match (&mut record, &mut self.offload, energy) {
+            (Some(record), _, energy) => record.energy = energy,
+            (None, Some(offload), Some(energy)) => offload.book(energy),
+            (None, ..) => {}
+        }
+        record
     }
 
     /// Records go out in the order of their frames: one that is done waits for those before it.
@@ -194,7 +236,12 @@ impl<'a> Run<'a> {
         loop {
             self.collect(sinks)?;
             match &mut self.offload {
-                Some(offload) if busy(offload) => offload.wait(),
+                Some(offload) if busy(offload) => {
+                    offload.wait();
+                    if let Some(energy) = &mut self.energy {
+                        energy.between(true);
+                    }
+                }
                 _ => return Ok(()),
             }
         }
@@ -217,7 +264,7 @@ impl<'a> Run<'a> {
     }
 
     fn try_frame(&mut self, stages: &mut StageMicros) -> Result<Option<Box<Record>>, Drop> {
-        let Self { settings, feed, cascade, recorder, offload, reuse } = self;
+        let Self { settings, feed, cascade, recorder, offload, reuse, .. } = self;
         let image = Image::of(feed.frame(), settings.limits, stages)?;
         let grid = cascade.look(&image, stages)?;
         if let (Some(reuse), Some(grid)) = (reuse, grid) {

@@ -101,6 +101,7 @@ pub(crate) mod tests {
             },
             latency_us: 10_000,
             frame_age_us: None,
+            energy: None,
             saver_model: "0123456789abcdef".into(),
             base_model: "fedcba9876543210".into(),
         }

@@ -135,7 +135,7 @@ pub fn facts(record: &Record, answer: &Answer, frames_per_second: Option<f64>, t
         confidence: answer.probability,
         exit: answer.exit,
         latency_us: record.latency_us,
-        energy_joules: None,
+        energy_joules: record.energy.as_ref().map(|energy| energy.energy_uj as f64 / 1e6),
         frames_per_second,
         throttle,
     }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
+use tinysaver_core::energy::FrameEnergy;
 use tinysaver_core::route::{Action, Degraded, Event, PendingFrame};
 use tinysaver_core::{Exit, Outcome, Prediction, Record, top1_of_scores};
 use tinysaver_offload::client::ClientCounts;
@@ -134,6 +135,13 @@ impl Answers {
     /// A frame that is done.
     pub fn done(&mut self, record: Box<Record>) {
         self.slots.push_back((record.sequence, Slot::Ready(record)));
+    }
+
+    /// What the work on the newest frame cost, if it waits.
+    pub fn book(&mut self, energy: FrameEnergy) {
+        if let Some((_, Slot::Waiting(waiting))) = self.slots.back_mut() {
+            waiting.draft.record.energy = Some(energy);
+        }
     }
 
     /// A frame that waits.

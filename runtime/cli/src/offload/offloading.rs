@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use tinysaver_core::Record;
+use tinysaver_core::energy::FrameEnergy;
 use tinysaver_offload::client::ClientCounts;
 
 use super::answers::{Answers, Draft};
@@ -55,6 +56,11 @@ impl Offload {
     /// A frame that is done; its record waits for those before it.
     pub fn done(&mut self, record: Box<Record>) {
         self.answers.done(record);
+    }
+
+    /// What the work on the frame that was just sent off cost.
+    pub fn book(&mut self, energy: FrameEnergy) {
+        self.answers.book(energy);
     }
 
     /// Takes in what bases have said meanwhile, and looks after deadlines and hedges.

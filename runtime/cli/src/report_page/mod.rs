@@ -1,6 +1,7 @@
 //! The report as one HTML page that needs nothing else: no script, no font, no network.
 
 mod details;
+mod energy;
 mod plot;
 mod style;
 
@@ -91,6 +92,7 @@ fn cards(report: &SummaryReport, details: &Details) -> Markup {
             section.card.wide { h2 { "Who answered" } (plot::exit_bar(report)) }
             section.card { h2 { "Latency by exit, ms" } (plot::latencies(&exits)) }
             section.card { h2 { "Time by stage, ms" } (plot::latencies(&stages)) }
+            @for energy in &report.energy { (energy::card(energy)) }
             section.card.wide {
                 h2 { "How sure the saver was" }
                 (plot::confidence(&report.confidence, report.threshold_range))

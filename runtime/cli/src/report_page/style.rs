@@ -22,6 +22,8 @@ p.health { color: var(--ink); border-left: 4px solid var(--fallback); padding-le
 .tile .value { font-size: 1.75rem; font-weight: 650; line-height: 1.25; font-variant-numeric: tabular-nums; }
 .tile .what, .tile .note { font-size: .85rem; color: var(--soft); }
 .note { font-size: .85rem; }
+.energy-measured { border-left: 6px solid var(--saver); }
+.energy-modelled { border-left: 6px dashed var(--fallback); }
 svg { display: block; width: 100%; }
 svg.bar { height: 34px; border-radius: 6px; }
 svg.row { height: 14px; border-radius: 3px; }

@@ -1,0 +1,181 @@
+use proptest::prelude::*;
+
+use super::*;
+use crate::energy::{
+    EnergySource, FrameEnergy, HeldPower, Measured, Metered, Modeller, PowerModel, PowerProfile, Watts,
+};
+
+const PERIOD: Duration = Duration::from_millis(100);
+
+fn model() -> PowerModel {
+    let profile = PowerProfile {
+        idle_watts: 2.8,
+        full_cpu_watts: Some(6.4),
+        full_cpu_f32_watts: Some(5.8),
+        source: "test".into(),
+    };
+    PowerModel::new(&profile, 4).unwrap()
+}
+
+/// An interval of a made-up run: what it is for, and its microseconds on the clock and on processors.
+#[derive(Debug, Clone, Copy)]
+struct Interval {
+    account: Account,
+    wall_us: u64,
+    cpu_us: u64,
+}
+
+fn intervals(longest_us: u64) -> impl Strategy<Value = Vec<Interval>> {
+    let account = prop_oneof![Just(Account::Frame), Just(Account::Waiting), Just(Account::Idle)];
+    // Up to four cores busy.
+    let interval = (account, 1..longest_us, 0u64..400).prop_map(|(account, wall_us, load)| Interval {
+        account,
+        wall_us,
+        cpu_us: wall_us * load / 100,
+    });
+    prop::collection::vec(interval, 1..300)
+}
+
+/// Closes one interval after the other; `before` brings the source up to date. Sums what records and the rest say, in
+/// microjoules and microseconds.
+fn run<P: PowerSource>(
+    mut ledger: Ledger<P>,
+    intervals: &[Interval],
+    mut before: impl FnMut(&mut P, Duration),
+) -> (i64, u64, Ledger<P>)
+where
+    P::Origin: Copy,
+{
+    let mut now = Moment::default();
+    let source = EnergySource::Modelled { profile: "test".into() };
+    let mut sums = (0, 0);
+    let mut add = |energy: &FrameEnergy| {
+        sums.0 += energy.energy_uj + energy.energy_idle_uj + energy.energy_waiting_uj;
+        sums.1 += energy.energy_wall_us + energy.energy_idle_us + energy.energy_waiting_us;
+    };
+    for interval in intervals {
+        now.wall += Duration::from_micros(interval.wall_us);
+        now.cpu += Duration::from_micros(interval.cpu_us);
+        before(ledger.source(), now.wall);
+        match interval.account {
+            Account::Frame => {
+                if let Some(booking) = ledger.close_frame(now, 0.0) {
+                    add(&FrameEnergy::new(source.clone(), &booking));
+                }
+            }
+            Account::Waiting => ledger.close_between(now, true),
+            Account::Idle => ledger.close_between(now, false),
+        }
+    }
+    add(&FrameEnergy::rest(source, ledger.take_between()));
+    (sums.0, sums.1, ledger)
+}
+
+fn total_us(intervals: &[Interval], what: impl Fn(&Interval) -> u64) -> u64 {
+    intervals.iter().map(what).sum()
+}
+
+/// A changing power: straight lines between a value at every whole second.
+fn power_at(values: &[f64], at: f64) -> f64 {
+    let index = (at as usize).min(values.len() - 2);
+    values[index] + (values[index + 1] - values[index]) * (at - index as f64).min(1.0)
+}
+
+/// By the trapezoidal rule in steps of a millisecond.
+fn integral(values: &[f64], seconds: f64) -> f64 {
+    let steps = (seconds * 1000.0).round() as usize;
+    let middle =
+        |step: usize| (power_at(values, step as f64 / 1000.0) + power_at(values, (step + 1) as f64 / 1000.0)) / 2.0;
+    (0..steps).map(|step| middle(step) / 1000.0).sum()
+}
+
+proptest! {
+    #[test]
+    fn modelled_energy_is_conserved(intervals in intervals(200_000)) {
+        let (uj, us, ledger) = run(Ledger::new(Modeller(model()), Moment::default()), &intervals, |_, _| {});
+        let (wall, cpu) = (total_us(&intervals, |i| i.wall_us), total_us(&intervals, |i| i.cpu_us));
+        // 2.8 W on the clock, (6.4 - 2.8) / 4 W on each core.
+        let integral_uj = 2.8 * wall as f64 + 0.9 * cpu as f64;
+        let rounding = intervals.len() as f64 + 1.0;
+        prop_assert!((uj as f64 - integral_uj).abs() <= rounding, "{uj} of {integral_uj}");
+        prop_assert!((uj as f64 / integral_uj - 1.0).abs() < 0.01 || integral_uj < 100.0 * rounding);
+        prop_assert_eq!((us, ledger.unknown()), (wall, Duration::ZERO));
+    }
+
+    #[test]
+    fn measured_energy_is_conserved(values in prop::collection::vec(2.0f64..8.0, 32), intervals in intervals(200_000)) {
+        let mut held = HeldPower::default();
+        let mut next_sample = Duration::ZERO;
+        let mut sampler = |metered: &mut Metered, now: Duration| {
+            while next_sample <= now {
+                held.sample(next_sample, Watts::new(power_at(&values, next_sample.as_secs_f64())));
+                next_sample += PERIOD;
+            }
+            metered.update(held);
+        };
+        let mut metered = Metered::new(None);
+        sampler(&mut metered, Duration::ZERO);
+        let mut ledger = Ledger::new(metered, Moment::default());
+        ledger.close_between(Moment::default(), false);
+        let (uj, us, ledger) = run(ledger, &intervals, sampler);
+        let wall = total_us(&intervals, |i| i.wall_us);
+        prop_assume!(wall > 2_000_000);
+        let integral_uj = integral(&values, wall as f64 / 1e6) * 1e6;
+        prop_assert!((uj as f64 / integral_uj - 1.0).abs() < 0.03, "{uj} of {integral_uj}");
+        // The first closing only opens the books: nothing was known before.
+        prop_assert_eq!((us, ledger.unknown()), (wall, Duration::ZERO));
+    }
+
+    #[test]
+    fn a_sensor_that_dies_leaves_time_unknown_and_invents_nothing(dies_at_ms in 0u64..5000, intervals in intervals(50_000)) {
+        let dies_at = Duration::from_millis(dies_at_ms);
+        let (mut held, mut next_sample) = (HeldPower::default(), Duration::ZERO);
+        let sampler = |metered: &mut Metered, now: Duration| {
+            while next_sample <= now.min(dies_at) {
+                held.sample(next_sample, Watts::new(5.0));
+                next_sample += PERIOD;
+            }
+            metered.update(held);
+        };
+        let (uj, us, ledger) = run(Ledger::new(Metered::new(None), Moment::default()), &intervals, sampler);
+        let wall = total_us(&intervals, |i| i.wall_us);
+        prop_assert!((uj as f64 - 5.0 * us as f64).abs() <= 10.0 * intervals.len() as f64, "{uj} uJ in {us} us");
+        prop_assert!(us <= dies_at_ms * 1000 + 1_100_000, "{us}");
+        prop_assert_eq!(us + ledger.unknown().as_micros() as u64, wall);
+    }
+}
+
+#[test]
+fn above_idle_of_a_sensor_needs_its_own_idle_power() {
+    let spent = |idle: Option<f64>| {
+        let mut metered = Metered::new(idle.map(Watts::new));
+        let mut held = HeldPower::default();
+        held.sample(Duration::ZERO, Watts::new(5.0));
+        metered.update(held);
+        let mut ledger = Ledger::new(metered, Moment::default());
+        ledger.close_between(Moment::default(), false);
+        let end = Moment { wall: PERIOD, cpu: PERIOD };
+        ledger.close_frame(end, 0.0).unwrap().frame.above_idle.map(|joules: Joules<Measured>| joules.micros())
+    };
+    assert_eq!((spent(None), spent(Some(3.0))), (None, Some(200_000)));
+}
+
+#[test]
+fn work_in_f32_is_charged_as_such() {
+    let joules = |share| {
+        let mut ledger = Ledger::new(Modeller(model()), Moment::default());
+        let second = Duration::from_secs(1);
+        ledger.close_frame(Moment { wall: second, cpu: second }, share).unwrap().frame.joules.micros()
+    };
+    assert_eq!((joules(0.0), joules(1.0)), (3_700_000, 3_550_000));
+}
+
+#[test]
+fn samples_that_are_none_change_nothing() {
+    let mut held = HeldPower::default();
+    held.sample(Duration::from_secs(2), Watts::new(5.0));
+    let before = held;
+    held.sample(Duration::from_secs(3), Watts::new(f64::NAN));
+    held.sample(Duration::from_secs(1), Watts::new(7.0));
+    assert_eq!(held, before);
+}
