@@ -77,6 +77,15 @@ bench-engines: models ## time the int8 engine against its peers from PyPI, into 
 	cargo build --release --locked --workspace --example engine
 	$(PYTHON) runtime/engine/bench target/release/examples/engine $(BIN) target/bench-engines $(PAIR)/build docs/figures
 
+.PHONY: bench-camera bench-frame
+bench-camera: models ## camera to tensor against OpenCV and libjpeg-turbo, into docs/figures/camera.md (two minutes; 90 MB from PyPI)
+	cargo build --release --locked --workspace --example camera
+	$(PYTHON) runtime/board/bench $(CARGO_TARGET_DIR)/release/examples/camera $(CARGO_TARGET_DIR)/bench-camera $(PAIR) docs/figures
+
+bench-frame: models ## the runtime's own work for a frame, into docs/figures/frame.md
+	cargo build --release --locked --workspace --example camera
+	$(PYTHON) runtime/board/bench/frame.py $(BIN) $(CARGO_TARGET_DIR)/release/examples/camera docs/figures
+
 bench-start: models ## cold process to first answer and its memory, into docs/figures/start.md
 	$(PYTHON) runtime/engine/bench/start.py $(BIN) $(PAIR)/build/efficientnet_lite0_160.int8.onnx docs/figures
 
