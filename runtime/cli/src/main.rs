@@ -18,6 +18,7 @@ mod recorder;
 mod report_page;
 mod reuse;
 mod serving;
+mod sinks;
 mod summary_text;
 mod table;
 mod truth;

@@ -2,21 +2,17 @@
 //! base is the slow local path, unless others are named: then frames that wait for a base do not hold up those that
 //! follow.
 
-use std::io::{IsTerminal, Write};
-use std::time::{Duration, Instant};
+use std::io::Write;
+use std::time::Duration;
 
 use anyhow::Context;
-use indicatif::{ProgressBar, ProgressStyle};
-use serde_json::json;
-use tinysaver_board::{CaptureStatus, Dropped, Fault, Next};
-use tinysaver_core::{Outcome, Record, StageMicros, Summary};
-use tinysaver_offload::client::ClientCounts;
+use tinysaver_board::{Dropped, Fault, Next};
+use tinysaver_core::{Outcome, Record, StageMicros};
 
 use crate::cascade::Cascade;
 use crate::config::{RunSettingsArgs, Settings, SettingsArgs};
 use crate::energy::EnergyMeter;
-use crate::exit_log::LogWriter;
-use crate::face::{About, Followers, follow};
+use crate::face::{About, follow};
 use crate::failure::Failure;
 use crate::feed::Feed;
 use crate::frames::{Drop, Image, micros_since};
@@ -25,8 +21,7 @@ use crate::offload::{Draft, Offload};
 use crate::pair::Pair;
 use crate::recorder::Recorder;
 use crate::reuse::Reuse;
-use crate::summary_text::{write_capture, write_offload, write_summary};
-use crate::table::{HEADER, row};
+use crate::sinks::{Sinks, Style};
 use crate::truth::Truth;
 
 /// Arguments of `run`.
@@ -50,6 +45,7 @@ pub struct RunArgs {
 /// One run of the program over one source.
 struct Run<'a> {
     settings: &'a Settings,
+    frames: Option<u64>,
     feed: Feed,
     cascade: Cascade,
     recorder: Recorder,
@@ -58,43 +54,29 @@ struct Run<'a> {
     energy: Option<EnergyMeter>,
 }
 
-/// Where records go.
-struct Sinks<'a> {
-    args: &'a RunArgs,
-    log: Option<LogWriter>,
-    summary: Summary,
-    followers: Followers,
-    progress: ProgressBar,
-    out: &'a mut dyn Write,
-}
-
 /// Classifies every frame of the source.
 pub fn execute(args: &RunArgs, out: &mut dyn Write) -> Result<(), Failure> {
     let settings = Settings::gather(&args.settings, &args.run).map_err(Failure::config)?;
-    let mut run = Run::prepare(&settings).map_err(Failure::Config)?;
+    let mut run = Run::prepare(&settings, args.frames).map_err(Failure::Config)?;
     let interrupt = Interrupt::listen().context("cannot listen for Ctrl-C")?;
-    let progress = progress_bar(args.quiet && !args.json, run.feed.count());
-    let log = settings.log.clone().map(LogWriter::new);
     let (followers, page) = follow(&settings.face, run.about(), settings.limits).map_err(Failure::Config)?;
-    let mut sinks = Sinks { args, log, summary: Summary::new()?, followers, progress, out };
+    let style = Style { quiet: args.quiet, json: args.json };
+    let mut sinks = Sinks::new(style, settings.log.clone(), followers, run.feed.count(), out)?;
     if let Some(page) = page {
         sinks.announce(&format!("live page: http://{page}/"))?;
     }
     let result = run.classify(&interrupt, &mut sinks);
-    sinks.followers.finish();
-    if let Some(log) = &mut sinks.log {
-        log.finish();
-    }
+    sinks.stop();
     let fault = result?;
     if let Some(rest) = run.energy.as_mut().and_then(EnergyMeter::rest) {
-        sinks.summary.add_rest(&rest);
+        sinks.add_rest(&rest);
     }
-    sinks.finish(&settings, interrupt.requested(), run.feed.status(), run.offload.as_ref().map(Offload::counts))?;
+    sinks.finish(interrupt.requested(), run.feed.status(), run.offload.as_ref().map(Offload::counts))?;
     fault.map_or(Ok(()), |fault| Err(Failure::Run(fault.into())))
 }
 
 impl<'a> Run<'a> {
-    fn prepare(settings: &'a Settings) -> anyhow::Result<Self> {
+    fn prepare(settings: &'a Settings, frames: Option<u64>) -> anyhow::Result<Self> {
         let source = settings
             .source
             .as_deref()
@@ -109,7 +91,7 @@ impl<'a> Run<'a> {
         let recorder = Recorder::new(&cascade, truth);
         let reuse = settings.reuse.map(Reuse::new);
         let energy = EnergyMeter::start(&settings.energy)?;
-        Ok(Self { settings, feed, cascade, recorder, offload, reuse, energy })
+        Ok(Self { settings, frames, feed, cascade, recorder, offload, reuse, energy })
     }
 
     fn about(&self) -> About {
@@ -124,7 +106,7 @@ impl<'a> Run<'a> {
     /// Until the source ends, the user has had enough, or a recorded source cannot be read on, which is returned.
     fn classify(&mut self, interrupt: &Interrupt, sinks: &mut Sinks) -> Result<Option<Fault>, Failure> {
         sinks.begin(self.feed.status())?;
-        let mut left = sinks.args.frames.unwrap_or(u64::MAX);
+        let mut left = self.frames.unwrap_or(u64::MAX);
         let mut fault = None;
         while left > 0 && !interrupt.requested() {
             self.wait_for_room(sinks)?;
@@ -132,7 +114,7 @@ impl<'a> Run<'a> {
             self.drops(sinks)?;
             match next {
                 Ok(Next::Frame) => {
-                    sinks.followers.see(self.recorder.sequence(), self.feed.frame());
+                    sinks.see(self.recorder.sequence(), self.feed.frame());
                     let record = self.frame();
                     let record = self.book(record);
                     self.recorder.advance(1);
@@ -280,104 +262,5 @@ impl<'a> Run<'a> {
         let (answer, exits) = cascade.saver_answer(&image, stages)?;
         let record = recorder.answered(feed, answer, *stages);
         if exits { Ok(Some(record)) } else { offload.escalate(&image, feed.jpeg(), Draft::new(record)) }
-    }
-}
-
-impl Sinks<'_> {
-    fn shows_table(&self) -> bool {
-        !self.args.quiet && !self.args.json
-    }
-
-    fn begin(&mut self, status: Option<CaptureStatus>) -> Result<(), Failure> {
-        if let Some(status) = status {
-            self.announce(&status.description)?;
-        }
-        if self.shows_table() {
-            writeln!(self.out, "{HEADER}")?;
-        }
-        Ok(())
-    }
-
-    /// For people; at once, because whoever started the program may wait for it.
-    fn announce(&mut self, line: &str) -> Result<(), Failure> {
-        log::info!("{line}");
-        if !self.args.json {
-            writeln!(self.out, "{line}")?;
-            self.out.flush()?;
-        }
-        Ok(())
-    }
-
-    fn take(&mut self, record: &Record, labels: &[String], started: Instant) -> Result<(), Failure> {
-        self.summary.add(record);
-        if let Some(log) = &mut self.log {
-            log.append(record, started.elapsed());
-        }
-        // The record is on its way to the disk before anybody sees the answer: what is shown is logged.
-        if self.args.json {
-            writeln!(self.out, "{}", serde_json::to_string(record)?)?;
-        } else if let Some(row) = self.shows_table().then(|| row(record, labels)).flatten() {
-            writeln!(self.out, "{row}")?;
-        }
-        self.followers.take(record);
-        self.progress.inc(record.frames());
-        Ok(())
-    }
-
-    fn idle(&mut self, started: Instant) {
-        if let Some(log) = &mut self.log {
-            log.sync_if_due(started.elapsed());
-        }
-    }
-
-    fn finish(
-        self,
-        settings: &Settings,
-        interrupted: bool,
-        status: Option<CaptureStatus>,
-        counts: Option<ClientCounts>,
-    ) -> Result<(), Failure> {
-        let Self { args, log, summary, progress, out, .. } = self;
-        progress.finish_and_clear();
-        let report = summary.report();
-        if args.json {
-            let mut object = json!({ "summary": report });
-            if let (Some(status), Some(fields)) = (status, object.as_object_mut()) {
-                fields.insert("capture".into(), serde_json::to_value(status)?);
-            }
-            if let (Some(counts), Some(fields)) = (counts, object.as_object_mut()) {
-                fields.insert("offload".into(), serde_json::to_value(counts)?);
-            }
-            writeln!(out, "{object}")?;
-            return Ok(());
-        }
-        writeln!(out)?;
-        if interrupted {
-            writeln!(out, "interrupted after {} frames", report.frames_in)?;
-        }
-        write_summary(out, &report)?;
-        if let Some(status) = status {
-            write_capture(out, &status)?;
-        }
-        if let Some(counts) = counts {
-            write_offload(out, &counts)?;
-        }
-        if let (Some(log), Some(options)) = (&log, &settings.log) {
-            writeln!(out, "exit log: {} records in {}, {} lost", log.written(), options.folder.display(), log.lost())?;
-        }
-        Ok(())
-    }
-}
-
-fn progress_bar(wanted: bool, frames: Option<u64>) -> ProgressBar {
-    if !wanted || !std::io::stderr().is_terminal() {
-        return ProgressBar::hidden();
-    }
-    let Some(frames) = frames else { return ProgressBar::no_length() };
-    let style = ProgressStyle::with_template("{wide_bar} {pos}/{len} frames, {eta} left");
-    let bar = ProgressBar::new(frames);
-    match style {
-        Ok(style) => bar.with_style(style),
-        Err(_) => bar,
     }
 }

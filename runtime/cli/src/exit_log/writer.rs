@@ -3,7 +3,7 @@
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tinysaver_core::Record;
@@ -77,6 +77,12 @@ impl LogWriter {
             written: 0,
             lost: 0,
         }
+    }
+
+    /// Where the log is.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        &self.options.folder
     }
 
     /// Records that are in the log.
@@ -300,7 +306,7 @@ fn encode(record: &Record) -> io::Result<Vec<u8>> {
     Ok(line)
 }
 
-fn delete(path: &std::path::Path) -> io::Result<()> {
+fn delete(path: &Path) -> io::Result<()> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),

@@ -9,6 +9,8 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 
+use crate::web::ConnectionCounters;
+
 #[derive(Debug, Clone, Hash, PartialEq, Eq, EncodeLabelSet)]
 pub(super) struct RequestLabels {
     /// Only names of served models: an asker must not be able to make series.
@@ -34,9 +36,7 @@ pub(super) struct Metrics {
     pub requests: Family<RequestLabels, Counter>,
     stages: Family<StageLabels, Histogram>,
     pub queue: Family<ModelLabels, Gauge>,
-    pub connections: Gauge,
-    pub refused_connections: Counter,
-    pub failed_handshakes: Counter,
+    pub connections: ConnectionCounters,
     pub received_bytes: Counter,
 }
 
@@ -54,15 +54,14 @@ impl Metrics {
         );
         let queue = Family::default();
         registry.register("queue_length", "Requests that wait for a worker", queue.clone());
-        let connections = Gauge::default();
-        registry.register("connections", "Open connections", connections.clone());
-        let refused_connections = Counter::default();
-        registry.register("refused_connections", "Closed because there were too many", refused_connections.clone());
-        let failed_handshakes = Counter::default();
-        registry.register("failed_handshakes", "TLS handshakes that failed", failed_handshakes.clone());
+        let connections = ConnectionCounters::default();
+        let ConnectionCounters { open, refused, failed_handshakes } = connections.clone();
+        registry.register("connections", "Open connections", open);
+        registry.register("refused_connections", "Closed because there were too many", refused);
+        registry.register("failed_handshakes", "TLS handshakes that failed", failed_handshakes);
         let received_bytes = Counter::default();
         registry.register_with_unit("received", "Bodies of inference requests", Unit::Bytes, received_bytes.clone());
-        Self { registry, requests, stages, queue, connections, refused_connections, failed_handshakes, received_bytes }
+        Self { registry, requests, stages, queue, connections, received_bytes }
     }
 
     pub fn note_stage(&self, model: &str, stage: &'static str, took: Duration) {

@@ -9,7 +9,7 @@ use tonic::body::Body;
 
 use super::infer::{App, Asker};
 use super::{grpc, rest};
-use crate::web::{ConnectionEvent, Site, WebLimits};
+use crate::web::{ConnectionCounters, Site, WebLimits};
 
 impl Site for App {
     fn limits(&self) -> WebLimits {
@@ -32,21 +32,8 @@ impl Site for App {
         }
     }
 
-    fn note(&self, event: ConnectionEvent) {
-        match event {
-            ConnectionEvent::Opened => {
-                self.metrics.connections.inc();
-            }
-            ConnectionEvent::Closed => {
-                self.metrics.connections.dec();
-            }
-            ConnectionEvent::Refused => {
-                self.metrics.refused_connections.inc();
-            }
-            ConnectionEvent::FailedHandshake => {
-                self.metrics.failed_handshakes.inc();
-            }
-        }
+    fn connections(&self) -> &ConnectionCounters {
+        &self.metrics.connections
     }
 
     fn stop(&self) {

@@ -17,7 +17,7 @@ use tokio::task::JoinSet;
 use tokio_io_timeout::TimeoutStream;
 use tokio_rustls::TlsAcceptor;
 
-use super::{ConnectionEvent, Order, Site};
+use super::{Order, Site};
 use crate::tls::{TlsError, TlsFiles, server_config};
 
 /// Head of an HTTP/1 request, and of an HTTP/2 one.
@@ -84,15 +84,15 @@ pub(super) async fn accept_all<S: Site>(
             accepted = listener.accept() => match accepted {
                 Ok((stream, peer)) => {
                     let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
-                        site.note(ConnectionEvent::Refused);
+                        site.connections().refused.inc();
                         continue;
                     };
                     let (site, orders) = (Arc::clone(&site), orders.clone());
                     let acceptor = tls.as_ref().map(ReloadingTls::current);
                     connections.spawn(async move {
-                        site.note(ConnectionEvent::Opened);
+                        site.connections().open.inc();
                         serve_one(&site, stream, peer, acceptor, orders).await;
-                        site.note(ConnectionEvent::Closed);
+                        site.connections().open.dec();
                         drop(place);
                     });
                 }
@@ -130,11 +130,11 @@ async fn serve_one<S: Site>(
     match tokio::time::timeout(limits.head_timeout, acceptor.accept(stream)).await {
         Ok(Ok(stream)) => serve_http(site, stream, peer, orders).await,
         Ok(Err(error)) => {
-            site.note(ConnectionEvent::FailedHandshake);
+            site.connections().failed_handshakes.inc();
             log::info!("{peer}: TLS handshake failed: {error}");
         }
         Err(_) => {
-            site.note(ConnectionEvent::FailedHandshake);
+            site.connections().failed_handshakes.inc();
             log::info!("{peer}: TLS handshake took too long");
         }
     }

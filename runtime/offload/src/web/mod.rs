@@ -10,6 +10,8 @@ use std::time::Duration;
 
 use http::{Request, Response};
 use hyper::body::Incoming;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::gauge::Gauge;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
@@ -32,17 +34,15 @@ pub struct WebLimits {
     pub drain: Duration,
 }
 
-/// What happens to connections, for those who count it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ConnectionEvent {
-    /// One was taken.
-    Opened,
-    /// One has ended.
-    Closed,
-    /// One was closed at once: there were too many.
-    Refused,
-    /// A TLS handshake failed, or took too long.
-    FailedHandshake,
+/// Counts connections; register the fields under the site's own names.
+#[derive(Debug, Clone, Default)]
+pub struct ConnectionCounters {
+    /// Open now.
+    pub open: Gauge,
+    /// Closed at once: there were too many.
+    pub refused: Counter,
+    /// TLS handshakes that failed, or took too long.
+    pub failed_handshakes: Counter,
 }
 
 /// Somebody who answers requests.
@@ -57,8 +57,8 @@ pub trait Site: Send + Sync + 'static {
         request: Request<Incoming>,
     ) -> impl Future<Output = Response<Body>> + Send;
 
-    /// Counts.
-    fn note(&self, event: ConnectionEvent);
+    /// Where its connections are counted.
+    fn connections(&self) -> &ConnectionCounters;
 
     /// No more connections are taken from now on.
     fn stop(&self) {}

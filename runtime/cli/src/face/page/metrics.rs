@@ -14,6 +14,7 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 use tinysaver_board::{CaptureWatch, Throttle};
 use tinysaver_core::{Outcome, Record, StageMicros};
+use tinysaver_offload::web::ConnectionCounters;
 
 #[derive(Debug, Clone, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct ExitLabel {
@@ -48,10 +49,7 @@ pub(super) struct Metrics {
     macs: Counter,
     macs_always_base: Counter,
     encoding: Histogram,
-    /// Connections that were closed at once.
-    pub refused: Counter,
-    /// Open connections.
-    pub connections: Gauge,
+    pub connections: ConnectionCounters,
 }
 
 /// From 1 ms to 16 s.
@@ -71,8 +69,7 @@ impl Metrics {
             macs: Counter::default(),
             macs_always_base: Counter::default(),
             encoding: seconds(),
-            refused: Counter::default(),
-            connections: Gauge::default(),
+            connections: ConnectionCounters::default(),
             registry: Registry::default(),
         };
         registry.register("frames", "Answered frames, by who answered", new.frames.clone());
@@ -86,8 +83,12 @@ impl Metrics {
         registry.register("base_only_macs", always, new.macs_always_base.clone());
         let encoding = "Drawing and encoding of a picture for viewers";
         registry.register_with_unit("stream_encoding", encoding, unit(), new.encoding.clone());
-        registry.register("http_refused_connections", "Closed because there were too many", new.refused.clone());
-        registry.register("http_connections", "Open connections", new.connections.clone());
+        registry.register(
+            "http_refused_connections",
+            "Closed because there were too many",
+            new.connections.refused.clone(),
+        );
+        registry.register("http_connections", "Open connections", new.connections.open.clone());
         let build = Family::<VersionLabel, Gauge>::default();
         build.get_or_create(&VersionLabel { version: env!("CARGO_PKG_VERSION") }).set(1);
         registry.register("build_info", "Always 1; the version is in the label", build);

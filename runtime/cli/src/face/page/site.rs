@@ -11,7 +11,7 @@ use http_body_util::Full;
 use serde_json::{Value, json};
 use tinysaver_board::CaptureWatch;
 use tinysaver_core::Exit;
-use tinysaver_offload::web::{Body, ConnectionEvent, RequestBody, Site, WebLimits};
+use tinysaver_offload::web::{Body, ConnectionCounters, RequestBody, Site, WebLimits};
 
 use super::health::{Readiness, readiness};
 use super::stream::BOUNDARY;
@@ -50,19 +50,8 @@ impl Site for Shared {
         response
     }
 
-    fn note(&self, event: ConnectionEvent) {
-        match event {
-            ConnectionEvent::Opened => {
-                self.metrics.connections.inc();
-            }
-            ConnectionEvent::Closed => {
-                self.metrics.connections.dec();
-            }
-            ConnectionEvent::Refused => {
-                self.metrics.refused.inc();
-            }
-            ConnectionEvent::FailedHandshake => {}
-        }
+    fn connections(&self) -> &ConnectionCounters {
+        &self.metrics.connections
     }
 }
 
