@@ -1,8 +1,15 @@
 //! Whether the board is held back by heat or a weak power supply: what the Raspberry Pi's firmware or its voltage sensor
 //! say. A board that says nothing is unknown, never well.
 
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
+
+use serde::ser::SerializeStruct;
+use serde::{Serialize, Serializer};
+
+use crate::power::{RealTree, SysTree};
+
+const PLATFORM: &str = "sys/devices/platform";
+const HWMON: &str = "sys/class/hwmon";
 
 /// Bits of the firmware's `get_throttled` (Raspberry Pi documentation, `vcgencmd`).
 const UNDER_VOLTAGE: u32 = 1;
@@ -26,12 +33,12 @@ impl Throttle {
     /// Reads the sensors below `root`, which is `/` outside of tests.
     #[must_use]
     pub fn read(root: &Path) -> Self {
-        let firmware = first_match(root, "sys/devices/platform/soc*/*:firmware/get_throttled");
-        let bits = firmware.and_then(|path| u32::from_str_radix(fs::read_to_string(path).ok()?.trim(), 16).ok());
-        match bits.or_else(|| voltage_alarm(root)) {
-            Some(bits) => Self::Bits(bits),
-            None => Self::Unknown,
-        }
+        Self::of(&RealTree::new(root))
+    }
+
+    /// Reads the sensors of a tree.
+    pub(crate) fn of(tree: &dyn SysTree) -> Self {
+        firmware(tree).or_else(|| voltage_alarm(tree)).map_or(Self::Unknown, Self::Bits)
     }
 
     /// What holds the board back at this moment, the worst first.
@@ -59,21 +66,41 @@ fn words(bits: u32) -> Vec<&'static str> {
     names.into_iter().filter(|(bit, _)| bits & bit != 0).map(|(_, name)| name).collect()
 }
 
-/// What the kernel's own driver knows (`drivers/hwmon/raspberrypi-hwmon.c`): the voltage alone.
-fn voltage_alarm(root: &Path) -> Option<u32> {
-    let pattern = root.join("sys/class/hwmon/hwmon*/name");
-    let mut names = glob::glob(pattern.to_str()?).ok()?.flatten();
-    let name = names.find(|name| fs::read_to_string(name).is_ok_and(|name| name.trim() == "rpi_volt"))?;
-    let alarm = fs::read_to_string(name.with_file_name("in0_lcrit_alarm")).ok()?;
-    alarm.trim().parse::<u32>().ok().map(|alarm| if alarm == 0 { 0 } else { UNDER_VOLTAGE })
+/// For other programs: the bits and what they say, or nothing where nothing is known.
+impl Serialize for Throttle {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self::Bits(bits) = self else { return serializer.serialize_none() };
+        let mut fields = serializer.serialize_struct("Throttle", 3)?;
+        fields.serialize_field("bits", bits)?;
+        fields.serialize_field("now", &self.now())?;
+        fields.serialize_field("since_boot", &self.since_boot())?;
+        fields.end()
+    }
 }
 
-fn first_match(root: &Path, pattern: &str) -> Option<PathBuf> {
-    glob::glob(root.join(pattern).to_str()?).ok()?.flatten().next()
+/// The firmware's own file: hexadecimal without 0x.
+fn firmware(tree: &dyn SysTree) -> Option<u32> {
+    let socs = tree.list(PLATFORM).into_iter().filter(|name| name.starts_with("soc"));
+    let files = socs.flat_map(|soc| {
+        let devices = tree.list(&format!("{PLATFORM}/{soc}")).into_iter().filter(|name| name.ends_with(":firmware"));
+        devices.map(move |device| format!("{PLATFORM}/{soc}/{device}/get_throttled")).collect::<Vec<_>>()
+    });
+    let text = files.filter_map(|file| tree.read(&file).ok()).next()?;
+    u32::from_str_radix(text.trim_start_matches("0x"), 16).ok()
+}
+
+/// What the kernel's own driver knows (`drivers/hwmon/raspberrypi-hwmon.c`): the voltage alone.
+fn voltage_alarm(tree: &dyn SysTree) -> Option<u32> {
+    let is_voltage = |chip: &String| tree.read(&format!("{HWMON}/{chip}/name")).is_ok_and(|name| name == "rpi_volt");
+    let chip = tree.list(HWMON).into_iter().find(is_voltage)?;
+    let alarm: u32 = tree.read(&format!("{HWMON}/{chip}/in0_lcrit_alarm")).ok()?.parse().ok()?;
+    Some(if alarm == 0 { 0 } else { UNDER_VOLTAGE })
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn tree(files: &[(&str, &str)]) -> Throttle {

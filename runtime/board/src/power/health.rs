@@ -3,10 +3,10 @@
 use serde::Serialize;
 
 use super::tree::SysTree;
+use crate::throttle::Throttle;
 
 const ZONES: &str = "sys/class/thermal";
 const POLICIES: &str = "sys/devices/system/cpu/cpufreq";
-const PLATFORM: &str = "sys/devices/platform";
 const JETSON_MODE: &str = "var/lib/nvpmodel/status";
 
 /// All of it; what cannot be read is absent.
@@ -14,8 +14,8 @@ const JETSON_MODE: &str = "var/lib/nvpmodel/status";
 pub struct Health {
     /// One a zone that is on.
     pub temperatures: Vec<Temperature>,
-    /// Of a Raspberry Pi; `None`: not known, which is not the same as none.
-    pub throttle: Option<Throttle>,
+    /// What holds it back.
+    pub throttle: Throttle,
     /// One a group of cores.
     pub clocks: Vec<Clock>,
     /// A Jetson's power mode, as its tool keeps it.
@@ -29,39 +29,6 @@ pub struct Temperature {
     pub zone: String,
     /// In degrees Celsius.
     pub celsius: f64,
-}
-
-/// A Raspberry Pi's bits of trouble.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-pub struct Throttle {
-    /// As the firmware gives them.
-    pub bits: u32,
-    /// The supply is too weak, now.
-    pub under_voltage: bool,
-    /// The clock is capped, now.
-    pub frequency_capped: bool,
-    /// The clock is lowered for heat or voltage, now.
-    pub throttled: bool,
-    /// The soft limit of temperature is reached, now.
-    pub soft_temperature_limit: bool,
-    /// Any of them since the start.
-    pub ever: bool,
-}
-
-impl Throttle {
-    /// Bits 0 to 3 are now, 16 to 19 the same since the start.
-    #[must_use]
-    pub fn from_bits(bits: u32) -> Self {
-        let has = |bit: u32| bits & (1 << bit) != 0;
-        Self {
-            bits,
-            under_voltage: has(0),
-            frequency_capped: has(1),
-            throttled: has(2),
-            soft_temperature_limit: has(3),
-            ever: bits & 0x000F_0000 != 0,
-        }
-    }
 }
 
 /// A group of cores with one clock.
@@ -82,7 +49,7 @@ pub struct Clock {
 pub fn read_health(tree: &dyn SysTree) -> Health {
     Health {
         temperatures: temperatures(tree),
-        throttle: throttle(tree),
+        throttle: Throttle::of(tree),
         clocks: clocks(tree),
         power_mode: tree.read(JETSON_MODE).ok().filter(|mode| !mode.is_empty()),
     }
@@ -97,17 +64,6 @@ fn temperatures(tree: &dyn SysTree) -> Vec<Temperature> {
         (celsius > -100.0 && celsius < 250.0).then_some(Temperature { zone: kind, celsius })
     };
     zones.filter_map(read).collect()
-}
-
-/// Hexadecimal without 0x.
-fn throttle(tree: &dyn SysTree) -> Option<Throttle> {
-    let socs = tree.list(PLATFORM).into_iter().filter(|name| name.starts_with("soc"));
-    let files = socs.flat_map(|soc| {
-        let devices = tree.list(&format!("{PLATFORM}/{soc}")).into_iter().filter(|name| name.ends_with(":firmware"));
-        devices.map(move |device| format!("{PLATFORM}/{soc}/{device}/get_throttled")).collect::<Vec<_>>()
-    });
-    let text = files.filter_map(|file| tree.read(&file).ok()).next()?;
-    u32::from_str_radix(text.trim_start_matches("0x"), 16).ok().map(Throttle::from_bits)
 }
 
 fn clocks(tree: &dyn SysTree) -> Vec<Clock> {

@@ -18,7 +18,7 @@ mod supply;
 mod tree;
 
 pub use choice::{SensorChoice, choose_sensor};
-pub use health::{Clock, Health, Temperature, Throttle, read_health};
+pub use health::{Clock, Health, Temperature, read_health};
 pub use sampler::{PowerSampler, SamplerStatus};
 pub use sensor::{PowerError, PowerSensor, Sensors, find_sensors};
 pub use tree::{RealTree, SysTree};

@@ -1,6 +1,7 @@
 use super::*;
+use crate::Throttle;
 use crate::power::tree::tests::RecordedTree;
-use crate::power::{Health, SensorChoice, Throttle, choose_sensor, read_health};
+use crate::power::{Health, SensorChoice, choose_sensor, read_health};
 
 const NANO: &str = include_str!("trees/jetson-nano.txt");
 const ORIN: &str = include_str!("trees/jetson-orin.txt");
@@ -184,17 +185,15 @@ fn the_sensor_that_sees_most_is_chosen_and_one_that_was_asked_for_has_to_be_ther
 fn health_is_read_and_what_cannot_be_is_not_invented() {
     let health = |text: &str| read_health(&*recorded(text).1);
     let pi4 = health(PI4);
-    let throttle = pi4.throttle.unwrap();
-    assert_eq!(throttle, Throttle::from_bits(0x50005));
-    assert!(throttle.under_voltage && throttle.throttled && throttle.ever && !throttle.frequency_capped);
+    assert_eq!((pi4.throttle, pi4.throttle.now()), (Throttle::Bits(0x50005), vec!["under-voltage", "throttled"]));
     assert_eq!((pi4.temperatures[0].zone.as_str(), pi4.temperatures[0].celsius), ("cpu-thermal", 81.303));
     let clock = &pi4.clocks[0];
     assert_eq!(
         (clock.current_mhz, clock.max_mhz, clock.governor.as_deref()),
         (Some(1500.0), Some(1800.0), Some("ondemand"))
     );
-    assert_eq!(health(PI5).throttle, Some(Throttle::from_bits(0)), "another path, and well");
-    assert_eq!(health(ZERO).throttle, None, "no file is not the same as no trouble");
+    assert_eq!(health(PI5).throttle, Throttle::Bits(0), "another path, and well");
+    assert_eq!(health(ZERO).throttle, Throttle::Unknown, "no file is not the same as no trouble");
     let zones = |health: Health| health.temperatures.into_iter().map(|zone| zone.zone).collect::<Vec<_>>();
     assert_eq!(zones(health(NANO)), ["AO-therm", "CPU-therm"], "a zone that is off reads -256 degrees");
     assert_eq!(zones(health(ORIN)), ["cpu-thermal"], "or EAGAIN");

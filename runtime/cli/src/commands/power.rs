@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 use std::time::Duration;
 
+use tinysaver_board::Throttle;
 use tinysaver_board::power::Health;
 
 use crate::energy::{EnergyArgs, EnergyFile, EnergySettings, SensorReading, Survey};
@@ -73,21 +74,7 @@ fn write_health(out: &mut dyn Write, health: &Health) -> io::Result<()> {
     let zones: Vec<String> =
         health.temperatures.iter().map(|zone| format!("{} {:.1} C", zone.zone, zone.celsius)).collect();
     writeln!(out, "temperature: {}", or_unknown(&zones.join(", ")))?;
-    let throttle = health.throttle.map(|throttle| {
-        let kinds = [
-            (throttle.under_voltage, "under-voltage"),
-            (throttle.frequency_capped, "frequency capped"),
-            (throttle.throttled, "throttled"),
-            (throttle.soft_temperature_limit, "soft temperature limit"),
-        ];
-        let mut now: Vec<&str> = kinds.iter().filter(|(is_so, _)| *is_so).map(|(_, name)| *name).collect();
-        if now.is_empty() {
-            now.push("no");
-        }
-        let ever = if throttle.ever { "; some since the start" } else { "" };
-        format!("{} (bits {:#x}{ever})", now.join(", "), throttle.bits)
-    });
-    writeln!(out, "throttling: {}", throttle.as_deref().unwrap_or("unknown"))?;
+    writeln!(out, "throttling: {}", throttling(health.throttle))?;
     let mhz = |mhz: Option<f64>| mhz.map_or_else(|| "?".to_owned(), |mhz| format!("{mhz:.0}"));
     let clocks = health.clocks.iter().map(|clock| {
         let governor = clock.governor.as_deref().unwrap_or("?");
@@ -103,4 +90,12 @@ fn write_health(out: &mut dyn Write, health: &Health) -> io::Result<()> {
 
 fn or_unknown(text: &str) -> &str {
     if text.is_empty() { "unknown" } else { text }
+}
+
+fn throttling(throttle: Throttle) -> String {
+    let Throttle::Bits(bits) = throttle else { return "unknown".into() };
+    let now = throttle.now();
+    let now = if now.is_empty() { "no".to_owned() } else { now.join(", ") };
+    let ever = if throttle.since_boot().is_empty() { "" } else { "; some since the start" };
+    format!("{now} (bits {bits:#x}{ever})")
 }

@@ -9,6 +9,7 @@ mod latest;
 mod page;
 mod screen;
 mod settings;
+mod throttle;
 
 use anyhow::Result;
 use tinysaver_board::DecodeLimits;

@@ -1,6 +1,5 @@
 //! The overlay on a display, drawn in a thread of its own.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -12,9 +11,8 @@ use tinysaver_core::{Answer, Record};
 use super::answers::Answers;
 use super::followers::{Follower, Seen};
 use super::latest::Latest;
+use super::throttle::ThrottleReader;
 
-/// The power supply is looked at so often.
-const THROTTLE_INTERVAL: Duration = Duration::from_secs(2);
 /// A display that fails is opened again after so long.
 const RETRY: Duration = Duration::from_secs(5);
 /// Waiting is done in such pieces.
@@ -77,7 +75,7 @@ struct Drawer {
 
 impl Drawer {
     fn draw(mut self, slot: &Latest<(Seen, Option<f64>)>) {
-        let mut throttle = (Throttle::default(), None::<Instant>);
+        let mut throttle = ThrottleReader::default();
         let mut closed_until = None::<Instant>;
         loop {
             let Some((seen, rate)) = slot.take(PIECE) else {
@@ -90,10 +88,7 @@ impl Drawer {
             if closed_until.is_some_and(|until| now < until) && !slot.is_closed() {
                 continue;
             }
-            if throttle.1.is_none_or(|read| now.duration_since(read) >= THROTTLE_INTERVAL) {
-                throttle = (Throttle::read(Path::new("/")), Some(now));
-            }
-            let shown = seen.record.answer().map_or(Ok(()), |answer| self.show(&seen, answer, rate, throttle.0));
+            let shown = seen.record.answer().map_or(Ok(()), |answer| self.show(&seen, answer, rate, throttle.at(now)));
             closed_until = match shown {
                 Ok(()) => None,
                 Err(error) => {

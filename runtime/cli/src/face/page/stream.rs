@@ -15,13 +15,13 @@ use super::Shared;
 use crate::face::followers::Seen;
 use crate::face::latest::Latest;
 use crate::face::screen::facts;
+use crate::face::throttle::ThrottleReader;
 
 /// The separator of the stream's parts.
 pub(super) const BOUNDARY: &str = "tinysaver-frame";
 const QUALITY: u8 = 80;
 /// The picture's width: room for the overlay's words, and no more than a page shows.
 const WIDTHS: (u32, u32) = (480, 960);
-const THROTTLE_INTERVAL: Duration = Duration::from_secs(2);
 
 /// The encoder's hand-over points.
 pub(super) struct Stream {
@@ -141,15 +141,12 @@ impl http_body::Body for Parts {
 
 /// The encoding thread.
 pub(super) fn encode(shared: &Shared, limits: DecodeLimits) {
-    let mut throttle = (Throttle::default(), None::<Instant>);
+    let mut throttle = ThrottleReader::default();
     while !shared.stream.slot.is_closed() {
         let Some(seen) = shared.stream.slot.take(Duration::from_secs(1)) else { continue };
         let now = Instant::now();
-        if throttle.1.is_none_or(|read| now.duration_since(read) >= THROTTLE_INTERVAL) {
-            throttle = (Throttle::read(std::path::Path::new("/")), Some(now));
-        }
         let rate = shared.answers().frames_per_second(now);
-        if let Some(jpeg) = draw(&seen, rate, throttle.0, limits) {
+        if let Some(jpeg) = draw(&seen, rate, throttle.at(now), limits) {
             shared.metrics.note_encoded(now.elapsed());
             shared.stream.parts.send_replace(Some(part(&jpeg)));
         }
