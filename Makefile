@@ -22,6 +22,10 @@ build: ## compile the binary (target/release/tinysaver)
 models: build ## fetch real weights and photos, build the pair, check it against onnxruntime
 	$(PYTHON) models/make.py imagenet-lite
 
+.PHONY: models-fashion
+models-fashion: ## fetch Fashion-MNIST (31 MB, by apt-get) for the labelled pair, whose models are committed
+	$(PYTHON) models/fashion-mnist/fetch.py
+
 run: models ## classify the demo photos with saver and base
 	$(BIN) run --source $(PHOTOS) --log exits
 
