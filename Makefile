@@ -50,7 +50,7 @@ test-rust: models ## unit tests and end-to-end tests of the built binary
 .PHONY: cross test-arm test-arm-kernels vm-test mca
 cross: ## build the binary for ARM boards, into target/TRIPLE/dist (targets/README.md)
 	for triple in $(ARM); do \
-	  targets/cross.sh $$triple build --profile dist --locked --package tinysaver-cli --features panels && \
+	  targets/cross.sh $$triple build --profile dist --locked --package tinysaver-cli --no-default-features --features panels && \
 	  targets/glibc-floor.sh $(CARGO_TARGET_DIR)/$$triple/dist/tinysaver 2.27 || exit 1; \
 	done
 
@@ -99,6 +99,10 @@ bench-f32: models ## tract's f32 with and without this engine's depthwise kernel
 	cp target/release/examples/engine target/bench-f32/plain
 	cargo build --release --locked --workspace --example engine
 	$(PYTHON) runtime/engine/bench/f32.py target/release/examples/engine target/bench-f32/plain $(PAIR)/build docs/figures
+
+.PHONY: bench-lab
+bench-lab: models ## time calibration and selection at ImageNet's size, into docs/figures/lab.md
+	models/.venv/bin/python runtime/cli/bench/lab.py $(BIN) docs/figures
 
 check-base: models ## the int8 base against the f32 base on the demo photos, into docs/figures/base.md
 	$(PYTHON) models/coverage/base.py $(BIN) docs/figures

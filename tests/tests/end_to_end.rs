@@ -11,6 +11,8 @@ mod change;
 mod energy;
 #[path = "end_to_end/face.rs"]
 mod face;
+#[path = "end_to_end/lab.rs"]
+mod lab;
 #[path = "end_to_end/live.rs"]
 mod live;
 #[path = "end_to_end/logs.rs"]

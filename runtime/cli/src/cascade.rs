@@ -4,12 +4,13 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 use tinysaver_board::{FramePreprocessor, FrameWay, Preprocessor, Tensor};
-use tinysaver_core::{Answer, Decision, Exit, Gate, InputWay, LumaGrid, StageMicros, Temperature, top1};
+use tinysaver_core::{Answer, Decision, Exit, Gate, InputWay, LumaGrid, Score, StageMicros, Temperature, top1};
 use tinysaver_engine::{Engine, Input, KernelChoice, load_best};
 
 use crate::config::Settings;
 use crate::frames::{Drop, Image, micros, micros_since};
 use crate::pair::{ModelEntry, Pair};
+use crate::policy::PolicyFile;
 
 /// A model with the tensor it wants and the logits it gave.
 pub struct Stage {
@@ -25,7 +26,11 @@ pub struct Stage {
 }
 
 impl Stage {
-    fn load(pair: &Pair, entry: &ModelEntry, classes: usize, settings: &Settings) -> Result<Self> {
+    /// Loads a model of the pair.
+    ///
+    /// # Errors
+    /// As [`load_engine`], or a tensor that cannot be filled with pictures.
+    pub fn load(pair: &Pair, entry: &ModelEntry, classes: usize, settings: &Settings) -> Result<Self> {
         let (engine, short_hash) = load_engine(pair, entry, classes, settings.kernel)?;
         let (rule, name) = (pair.preprocess(entry), || format!("model '{}'", entry.id));
         let of_stills = Preprocessor::new(&rule, engine.input()).with_context(name)?;
@@ -43,6 +48,17 @@ impl Stage {
         };
         self.engine.infer(input, &mut self.logits)?;
         Ok(&self.logits)
+    }
+
+    /// Runs the model on a picture; gives the logits and the microseconds of the inference alone.
+    ///
+    /// # Errors
+    /// A picture that cannot be scaled, or a failure inside the engine.
+    #[cfg(feature = "lab")]
+    pub fn infer_image(&mut self, image: &Image) -> Result<(&[f32], u64)> {
+        self.look(image, &mut StageMicros::default())?;
+        let infer_us = self.infer(image)?;
+        Ok((&self.logits, infer_us))
     }
 
     /// Fills the tensor; adds to `stages` what that took.
@@ -104,6 +120,27 @@ pub fn load_engine(
     Ok((engine, model.short_hash))
 }
 
+/// The gate of a policy file, if one is named and made for these models, else of flags, configuration and pair.
+fn gate(pair: &Pair, settings: &Settings, saver: &ModelEntry, base: &ModelEntry) -> Result<Gate> {
+    let Some(path) = &settings.policy else {
+        let policy = pair.policy();
+        return Ok(Gate {
+            threshold: settings.threshold.unwrap_or(policy.threshold),
+            temperature: settings.temperature.unwrap_or(policy.temperature),
+            score: Score::MaxSoftmax,
+        });
+    };
+    if settings.threshold.is_some() || settings.temperature.is_some() {
+        bail!(
+            "{}: a policy has a threshold and a temperature of its own: leave the other settings out",
+            path.display()
+        );
+    }
+    let policy = PolicyFile::read(path)?;
+    policy.check_models(path, (&saver.id, &saver.sha256), (&base.id, &base.sha256))?;
+    Ok(policy.gate())
+}
+
 /// What is known of the base, wherever it runs.
 pub struct Base {
     /// The model's entry in pair.toml.
@@ -145,11 +182,7 @@ impl Cascade {
             short_hash: entry.sha256.chars().take(16).collect(),
             macs: local.as_ref().map_or(entry.macs.unwrap_or(0), |local| local.engine.macs()),
         };
-        let policy = pair.policy();
-        let gate = Gate {
-            threshold: settings.threshold.unwrap_or(policy.threshold),
-            temperature: settings.temperature.unwrap_or(policy.temperature),
-        };
+        let gate = gate(pair, settings, &saver.entry, &base.entry)?;
         Ok(Self { saver, base, local_base: local, gate, labels })
     }
 
@@ -184,7 +217,7 @@ impl Cascade {
 
     fn try_saver(&mut self, image: &Image, stages: &mut StageMicros) -> Result<(Answer, bool)> {
         stages.saver = Some(self.saver.infer(image)?);
-        let Decision { saver, exits } = self.gate.decide(&self.saver.logits)?;
+        let Decision { saver, confidence, exits } = self.gate.decide(&self.saver.logits)?;
         let answer = Answer {
             exit: Exit::Saver,
             degraded: None,
@@ -192,7 +225,7 @@ impl Cascade {
             label: self.label(saver.class),
             probability: saver.probability,
             saver_class: saver.class,
-            confidence: saver.probability,
+            confidence,
             threshold: self.gate.threshold,
             temperature: self.gate.temperature,
             input: Some(self.saver.input_way(image)),

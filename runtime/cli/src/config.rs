@@ -33,6 +33,7 @@ struct FileSettings {
     base: Option<String>,
     threshold: Option<Threshold>,
     temperature: Option<Temperature>,
+    policy: Option<PathBuf>,
     max_pixels: Option<u64>,
     realtime: Option<bool>,
     fps: Option<Rate>,
@@ -131,6 +132,9 @@ pub struct SettingsArgs {
     /// Divides the saver's logits before its confidence is computed [default: the pair's]
     #[arg(long, value_name = "T", env = "TINYSAVER_TEMPERATURE", value_parser = parse_temperature)]
     pub temperature: Option<Temperature>,
+    /// Threshold, temperature and score from a policy that `tinysaver calibrate` wrote for these two models
+    #[arg(long, value_name = "FILE", env = "TINYSAVER_POLICY")]
+    pub policy: Option<PathBuf>,
     /// Refuse pictures of more pixels than this [default: 64000000]
     #[arg(long, value_name = "N", env = "TINYSAVER_MAX_PIXELS")]
     pub max_pixels: Option<u64>,
@@ -194,6 +198,8 @@ pub struct Settings {
     pub threshold: Option<Threshold>,
     /// If not the pair's.
     pub temperature: Option<Temperature>,
+    /// A policy file, which has both.
+    pub policy: Option<PathBuf>,
     /// What a picture may cost.
     pub limits: DecodeLimits,
     /// Kernels of the int8 engine.
@@ -254,6 +260,7 @@ impl Settings {
             base: args.base.clone().or(file.base),
             threshold: args.threshold.or(file.threshold),
             temperature: args.temperature.or(file.temperature),
+            policy: args.policy.clone().or(file.policy),
             limits: args
                 .max_pixels
                 .or(file.max_pixels)

@@ -12,8 +12,11 @@ mod failure;
 mod feed;
 mod frames;
 mod interrupt;
+#[cfg(feature = "lab")]
+mod lab;
 mod offload;
 mod pair;
+mod policy;
 mod recorder;
 mod report_page;
 mod reuse;

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::confidence::{ConfidenceError, Prediction, Temperature, top1};
+use crate::score::{Distribution, Score};
 
 /// What a confidence must exceed for the saver to answer; in `0..=1`. At 1 every frame escalates, because a
 /// confidence is never above 1; at 0 none does.
@@ -43,19 +44,23 @@ pub struct ThresholdError(f32);
 /// What the gate says of one frame.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Decision {
-    /// What the saver said; its probability is the frame's confidence.
+    /// What the saver said.
     pub saver: Prediction,
+    /// What was compared with the threshold: the saver's probability unless the gate has another score.
+    pub confidence: f32,
     /// Whether the saver's answer stands; if not, the frame escalates to the base.
     pub exits: bool,
 }
 
-/// A threshold and the temperature that its confidences were calibrated with.
+/// A threshold and what it is compared with.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Gate {
     /// The limit.
     pub threshold: Threshold,
     /// Applied to the saver's logits.
     pub temperature: Temperature,
+    /// What the confidence is.
+    pub score: Score,
 }
 
 impl Gate {
@@ -64,8 +69,20 @@ impl Gate {
     /// # Errors
     /// Logits that are empty or not finite.
     pub fn decide(&self, saver_logits: &[f32]) -> Result<Decision, ConfidenceError> {
-        let saver = top1(saver_logits, self.temperature)?;
-        Ok(Decision { saver, exits: saver.probability > self.threshold.0 })
+        let (saver, confidence) = if self.score == Score::MaxSoftmax {
+            let saver = top1(saver_logits, self.temperature)?;
+            (saver, saver.probability)
+        } else {
+            let distribution = Distribution::of(saver_logits, self.temperature)?;
+            (distribution.first, self.score.confidence(&distribution))
+        };
+        Ok(Decision { saver, confidence, exits: self.exits(confidence) })
+    }
+
+    /// Whether a confidence that was computed before is above the threshold.
+    #[must_use]
+    pub fn exits(&self, confidence: f32) -> bool {
+        confidence > self.threshold.0
     }
 }
 
@@ -75,7 +92,11 @@ mod tests {
     use proptest::prelude::*;
 
     fn gate(threshold: f32) -> Gate {
-        Gate { threshold: Threshold::try_from(threshold).unwrap(), temperature: Temperature::ONE }
+        Gate {
+            threshold: Threshold::try_from(threshold).unwrap(),
+            temperature: Temperature::ONE,
+            score: Score::MaxSoftmax,
+        }
     }
 
     #[test]

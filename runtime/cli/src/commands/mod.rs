@@ -1,16 +1,27 @@
 //! One file a subcommand.
 
 mod bench;
+#[cfg(feature = "lab")]
+mod calibrate;
 mod cameras;
 mod check;
 mod doctor;
+#[cfg(feature = "lab")]
+mod evaluate;
 mod export;
+#[cfg(feature = "lab")]
+mod import;
 mod model;
 mod pki;
 mod plan;
 mod power;
+#[cfg(feature = "lab")]
+mod record;
+mod replay;
 mod report;
 mod run;
+#[cfg(feature = "lab")]
+mod select;
 mod serve;
 mod version;
 
@@ -38,6 +49,23 @@ pub enum Command {
     Bench(bench::BenchArgs),
     /// What exit logs amount to: exit ratios, latency, operations saved, confidence, accuracy
     Report(report::ReportArgs),
+    /// What another policy would have done with recorded frames; to the bit for the one that was in force
+    Replay(replay::ReplayArgs),
+    /// Run a pool of models over a data set and keep what they say (Parquet)
+    #[cfg(feature = "lab")]
+    Record(record::RecordArgs),
+    /// Make records of logits that other programs wrote: NPY, NPZ or CSV
+    #[cfg(feature = "lab")]
+    Import(import::ImportArgs),
+    /// Which models of a pool are worth having as the saver of a base: the TinySaver paper's search, with intervals
+    #[cfg(feature = "lab")]
+    Select(select::SelectArgs),
+    /// Choose the gate's threshold with a promise that holds on unseen frames, or refuse
+    #[cfg(feature = "lab")]
+    Calibrate(calibrate::CalibrateArgs),
+    /// What a threshold does to records that it was not chosen on
+    #[cfg(feature = "lab")]
+    Evaluate(evaluate::EvaluateArgs),
     /// Be the base on another machine: serve models of a pair over the Open Inference Protocol v2, REST and gRPC
     Serve(serve::ServeArgs),
     /// The base for servers of others: a Triton model repository, a KServe manifest
@@ -63,6 +91,17 @@ impl Command {
             Self::Power(args) => power::execute(args, out),
             Self::Bench(args) => bench::execute(args, out),
             Self::Report(args) => Ok(report::execute(args, out)?),
+            Self::Replay(args) => replay::execute(args, out),
+            #[cfg(feature = "lab")]
+            Self::Record(args) => record::execute(args, out),
+            #[cfg(feature = "lab")]
+            Self::Import(args) => import::execute(args, out),
+            #[cfg(feature = "lab")]
+            Self::Select(args) => select::execute(args, out),
+            #[cfg(feature = "lab")]
+            Self::Calibrate(args) => calibrate::execute(args, out),
+            #[cfg(feature = "lab")]
+            Self::Evaluate(args) => evaluate::execute(args, out),
             Self::Serve(args) => serve::execute(args, out),
             Self::Export(args) => export::execute(args, out),
             Self::Plan(args) => plan::execute(args, out),

@@ -1,0 +1,293 @@
+//! Records, selection and calibration, from logits that another program wrote to a policy that `run` takes or refuses.
+
+use std::fmt::Write;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+use tempfile::TempDir;
+use tinysaver_tests::{Finished, finish, root};
+
+/// A seeded sequence from 0 to below 1 (Knuth's multiplier).
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self) -> f64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 11) as f64 / (1u64 << 53) as f64
+    }
+}
+
+/// Logits of a saver that is right more often the surer it is, and of a base that is right in 95 of 100.
+struct Logits {
+    folder: TempDir,
+}
+
+impl Logits {
+    fn new(samples: usize, seed: u64) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut saver, mut base, mut dice) =
+            (String::from("label,0,1,2\n"), String::from("label,0,1,2\n"), Dice(seed));
+        for _ in 0..samples {
+            let label = (dice.roll() * 3.0) as usize;
+            let sure = dice.roll();
+            let saver_right = dice.roll() < 0.5 + 0.5 * sure.sqrt();
+            let base_right = dice.roll() < 0.95;
+            let mut row = |text: &mut String, right: bool, height: f64| {
+                let class = if right { label } else { (label + 1) % 3 };
+                let cells: Vec<String> = (0..3)
+                    .map(|column| format!("{:.4}", if column == class { height } else { dice.roll() * 0.2 }))
+                    .collect();
+                writeln!(text, "{label},{}", cells.join(",")).unwrap();
+            };
+            row(&mut saver, saver_right, 0.5 + 6.0 * sure);
+            row(&mut base, base_right, 5.0);
+        }
+        let logits = Self { folder };
+        fs::write(logits.path("saver.csv"), saver).unwrap();
+        fs::write(logits.path("base.csv"), base).unwrap();
+        logits
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn text(&self, name: &str) -> String {
+        self.path(name).to_str().unwrap().to_owned()
+    }
+
+    fn write(&self, name: &str, text: &str) {
+        fs::write(self.path(name), text).unwrap();
+    }
+
+    /// `import` of both, with more arguments.
+    fn import(&self, more: &[&str]) -> Finished {
+        let (saver, base) = (format!("saver={}", self.text("saver.csv")), format!("base={}", self.text("base.csv")));
+        let out = self.text("records.parquet");
+        let mut arguments =
+            vec!["import", "--model", &saver, "--model", &base, "--macs", "saver=10", "--macs", "base=100"];
+        arguments.extend(["--out", &out]);
+        arguments.extend(more);
+        finish(&arguments).unwrap()
+    }
+
+    fn imported(self, more: &[&str]) -> Self {
+        let Finished { code, err, .. } = self.import(more);
+        assert_eq!(code, 0, "{err}");
+        self
+    }
+}
+
+fn json(arguments: &[&str]) -> Value {
+    let Finished { code, out, err } = finish(arguments).unwrap();
+    assert_eq!(code, 0, "{arguments:?}: {err}");
+    serde_json::from_str(&out).unwrap()
+}
+
+fn refused(arguments: &[&str], wanted: i32, parts: &[&str]) {
+    let Finished { code, out, err } = finish(arguments).unwrap();
+    assert_eq!(code, wanted, "{arguments:?}: {out}{err}");
+    for part in parts {
+        assert!(err.contains(part), "{arguments:?}: '{part}' is not in: {err}");
+    }
+    assert!(!err.contains("panicked"), "{err}");
+}
+
+const PAIR: [&str; 4] = ["--saver", "saver", "--base", "base"];
+
+#[test]
+fn from_logits_to_a_policy_and_its_drop_on_other_samples() {
+    let calibration = Logits::new(6_000, 1).imported(&["--logits"]);
+    let test = Logits::new(6_000, 2).imported(&["--logits"]);
+    let (records, policy) = (calibration.text("records.parquet"), calibration.text("policy.toml"));
+    for method in ["rcps", "ltt", "sgr", "crc", "sweep"] {
+        let arguments =
+            [&["calibrate", &records, "--method", method, "--epsilon-pp", "3", "--json"][..], &PAIR].concat();
+        let made = json(&arguments);
+        let certificate = &made["certificate"];
+        assert!(certificate["bound"].as_f64().unwrap() <= 0.03, "{made}");
+        assert!(certificate["exits"].as_u64().unwrap() > 500, "{method}: {made}");
+        assert_eq!(certificate["samples"], 6_000);
+    }
+    let scores = ["max_softmax", "margin", "entropy", "logistic"];
+    for score in scores {
+        let more = ["--score", score, "--temperature", "fit", "--epsilon-pp", "3", "--out", &policy];
+        let Finished { code, out, err } = finish(&[&["calibrate", &records][..], &PAIR, &more].concat()).unwrap();
+        assert_eq!(code, 0, "{err}");
+        assert!(out.contains("4800 for the threshold, 1200 for fits, judged by labels"), "{out}");
+        let test = test.text("records.parquet");
+        refused(&["evaluate", &test, "--policy", &policy], 2, &["does not say which saver", "--model-hash"]);
+        let report = json(&[&["evaluate", &test, "--calibration", &records, "--json"][..], &PAIR].concat());
+        let rows = report["rows"].as_array().unwrap();
+        assert_eq!(rows.len(), 8);
+        assert!(rows[0]["refused"].as_str().unwrap().contains("29956"), "0.01 pp cannot be promised: {report}");
+        let certified = rows[6]["figures"]["drop_pp"].as_f64().unwrap();
+        assert!(certified <= 1.0, "at most 1 pp on samples that were not seen: {report}");
+        let (always, base) = (&report["always_saver"]["accuracy"], &report["always_base"]["accuracy"]);
+        assert!(always.as_f64() < base.as_f64());
+    }
+    assert!(fs::read_to_string(&policy).unwrap().contains("kind = \"logistic\""));
+}
+
+#[test]
+fn promises_that_the_data_cannot_keep_are_refused_with_a_number() {
+    let few = Logits::new(500, 3).imported(&[]);
+    let records = few.text("records.parquet");
+    let calibrate =
+        |more: &[&str], parts: &[&str]| refused(&[&["calibrate", &records][..], &PAIR, more].concat(), 1, parts);
+    calibrate(&[], &["records.parquet", "500 samples", "598 are needed"]);
+    calibrate(&["--epsilon-pp", "0.1"], &["2995 are needed"]);
+    calibrate(&["--temperature", "fit"], &["logits", "--logits"]);
+    refused(&["calibrate", &records, "--saver", "saver", "--base", "nobody"], 1, &["no model 'nobody'", "saver, base"]);
+    refused(&["calibrate", &records, "--base", "base"], 2, &["--saver"]);
+    refused(&[&["calibrate", &records][..], &PAIR, &["--delta", "0"]].concat(), 2, &["delta 0"]);
+    refused(&[&["calibrate", &records][..], &PAIR, &["--method", "luck"]].concat(), 2, &["rcps, ltt, sgr"]);
+}
+
+#[test]
+fn select_finds_the_saver_and_says_how_sure_that_is() {
+    let logits = Logits::new(2_000, 4).imported(&[]);
+    let found = json(&["select", &logits.text("records.parquet"), "--base", "base", "--json"]);
+    let best = &found["searches"][0]["candidates"][0];
+    assert_eq!((best["saver"].as_str(), best["cost_ratio"].as_f64()), (Some("saver"), Some(0.1)));
+    let delta = best["delta_cost"].as_f64().unwrap();
+    assert!((delta - (0.1 - best["exit_ratio"].as_f64().unwrap())).abs() < 1e-12);
+    assert!(best["delta_cost_95"]["low"].as_f64().unwrap() <= best["delta_cost_95"]["high"].as_f64().unwrap());
+    let Finished { out, .. } = finish(&["select", "--paper"]).unwrap();
+    assert_eq!(out.lines().count(), 45, "{out}");
+    assert!(out.contains("convnextv2_huge") && out.contains("-0.951"), "{out}");
+}
+
+#[test]
+fn samples_that_are_in_both_files_are_counted() {
+    let logits = Logits::new(1_000, 5).imported(&[]);
+    let records = logits.text("records.parquet");
+    let Finished { code, err, .. } =
+        finish(&[&["evaluate", &records, "--calibration", &records][..], &PAIR].concat()).unwrap();
+    assert!(code == 0 && err.contains("1000 of 1000 test samples are calibration samples"), "{err}");
+}
+
+#[test]
+fn bad_imports_name_the_file_and_the_row() {
+    let check = |change: &dyn Fn(&Logits), more: &[&str], parts: &[&str]| {
+        let logits = Logits::new(5, 6);
+        change(&logits);
+        let Finished { code, err, .. } = logits.import(more);
+        assert_eq!(code, 2, "{err}");
+        for part in parts {
+            assert!(err.contains(part), "'{part}' is not in: {err}");
+        }
+        assert!(!err.contains("panicked") && !logits.path("records.parquet").exists(), "{err}");
+    };
+    let rows = "label,0,1,2\n0,1,2,3\n1,1,2,3\n";
+    check(&|l| l.write("saver.csv", rows), &[], &["base.csv: 5 rows, but 'saver' has 2"]);
+    check(&|l| l.write("base.csv", "label,0,1\n0,1,2\n"), &[], &["base.csv: 2 classes, but 'saver' has 3"]);
+    check(&|l| l.write("saver.csv", "label,0,1,2\n"), &[], &["saver.csv", "empty"]);
+    check(&|l| l.write("saver.csv", ""), &[], &["saver.csv", "empty"]);
+    check(&|l| l.write("saver.csv", "label,0,1,2\n0,1,x,3\n"), &[], &["saver.csv: line 2: `x` is no number"]);
+    check(&|l| l.write("saver.csv", "label,0,1,2\n0,1,nan,3\n"), &[], &["saver.csv: row 0", "logit 1 is not a finite"]);
+    check(&|l| l.write("saver.csv", "label,0,1,2\n0,1,2\n"), &[], &["saver.csv: line 2: 2 numbers for 3 classes"]);
+    check(&|_| {}, &["--probabilities"], &["saver.csv: row 0", "is no probability"]);
+    check(&|l| l.write("saver.csv", "0,1\n"), &[], &["saver.csv", "column names"]);
+    check(&|l| l.write("saver.csv", "a,b,c\n0.5,0.2,0.1\n"), &["--probabilities"], &["row 0", "add up to 0.8000"]);
+    check(&|l| l.write("saver.npy", "no array"), &["--model", "x=/no/such.npy"], &["/no/such.npy"]);
+    let labels = |text: &'static str| move |l: &Logits| l.write("labels.txt", text);
+    for (text, part) in [
+        ("0\n1\n2\n3\n1\n", "row 3 (3): label 3 is no class: there are 3"),
+        ("0\n1\n", "2 labels for 5 rows"),
+        ("0\n1\n-1\n0\n0\n", "row 2: label -1 is no class"),
+        ("0\n1\nx\n", "line 3: `x` is no class"),
+    ] {
+        let logits = Logits::new(5, 6);
+        labels(text)(&logits);
+        let Finished { code, err, .. } = logits.import(&["--labels", &logits.text("labels.txt")]);
+        assert!(code == 2 && err.contains(part), "'{part}' is not in: {err}");
+    }
+}
+
+#[test]
+fn a_truncated_record_file_is_said_to_be_one() {
+    let logits = Logits::new(50, 7).imported(&[]);
+    let path = logits.path("records.parquet");
+    let whole = fs::read(&path).unwrap();
+    fs::write(&path, &whole[..whole.len() / 2]).unwrap();
+    let records = logits.text("records.parquet");
+    refused(&[&["calibrate", &records][..], &PAIR].concat(), 2, &["records.parquet", "cut off"]);
+    fs::write(&path, "no records").unwrap();
+    refused(&["select", &records], 2, &["records.parquet", "no Parquet file"]);
+    refused(&["evaluate", "/no/such.parquet", "--policy", "p"], 2, &["/no/such.parquet"]);
+}
+
+/// The SHA-256 that pair.toml states for a model.
+fn hash_of(id: &str) -> String {
+    let text = fs::read_to_string(root().join("models/imagenet-lite/pair.toml")).unwrap();
+    let entry = &text[text.find(&format!("id = \"{id}\"")).unwrap()..];
+    let start = entry.find("sha256 = \"").unwrap() + 10;
+    entry[start..start + 64].to_owned()
+}
+
+fn policy(folder: &Path, saver: &str, base: &str, threshold: f32) -> String {
+    let path = folder.join(format!("policy-{threshold}.toml"));
+    let text = format!(
+        "schema = 1\nthreshold = {threshold}\ntemperature = 1.0\n[score]\nkind = \"max_softmax\"\n\
+         [saver]\nid = \"s\"\nsha256 = \"{saver}\"\n[base]\nid = \"b\"\nsha256 = \"{base}\"\n[certificate]\n\
+         method = \"rcps\"\npromises = \"\"\nepsilon = 0.01\ndelta = 0.05\nsamples = 1000\nfitted_on = 0\n\
+         labelled = true\nexits = 1\nharms = 0\nhelps = 0\nbound = 0.003\nexpected_exit_ratio = 0.1\n\
+         data_sha256 = \"\"\n"
+    );
+    fs::write(&path, text).unwrap();
+    path.to_str().unwrap().to_owned()
+}
+
+#[test]
+fn run_takes_a_policy_for_its_models_only_and_replay_repeats_it_to_the_bit() {
+    let folder = tempfile::tempdir().unwrap();
+    let (saver, base) = (hash_of("lite0-160-int8"), hash_of("lite2-260-int8"));
+    let in_force = policy(folder.path(), &saver, &base, 0.6);
+    let log = folder.path().join("log");
+    let (log, photos) = (log.to_str().unwrap(), "models/imagenet-lite/build/photos/known");
+    let run = ["run", "--source", photos, "--log", log, "--quiet", "--policy"];
+    let ran = finish(&[&run[..], &[&in_force]].concat()).unwrap();
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    let other = policy(folder.path(), &base, &base, 0.5);
+    refused(&[&run[..], &[&other]].concat(), 2, &["made for the saver", "lite0-160-int8", "calibrate again"]);
+    refused(&[&run[..], &[&in_force, "--threshold", "0.3"]].concat(), 2, &["a threshold and a temperature of its own"]);
+    let same = json(&["replay", log, "--policy", &in_force, "--json"]);
+    let frames = same["frames"].as_u64().unwrap();
+    assert!(frames > 0 && same["in_force_alike"].as_u64() == Some(frames), "{same}");
+    assert_eq!((&same["in_force_otherwise"], &same["exits_then"]), (&Value::from(0), &same["exits_now"]));
+    assert_eq!(same["macs_then"], same["macs_now"]);
+    let never = policy(folder.path(), &saver, &base, 0.0);
+    let all = json(&["replay", log, "--policy", &never, "--json"]);
+    assert_eq!(all["exits_now"].as_u64(), Some(frames), "at 0 the saver answers everything");
+    refused(&["replay", log, "--policy", &other], 1, &["nothing can be replayed"]);
+}
+
+#[test]
+fn record_goes_on_where_it_was_stopped_and_select_reads_what_it_wrote() {
+    let folder = tempfile::tempdir().unwrap();
+    let list = folder.path().join("list.csv");
+    let photos = root().join("models/imagenet-lite/build/photos/known");
+    let mut text = String::from("file,class\n");
+    let mut names: Vec<_> = fs::read_dir(&photos).unwrap().map(|entry| entry.unwrap().path()).collect();
+    names.retain(|path| path.extension().is_some_and(|extension| extension == "jpg"));
+    names.sort();
+    for path in &names {
+        writeln!(text, "{},291", path.display()).unwrap();
+    }
+    fs::write(&list, text).unwrap();
+    let out = folder.path().join("r.parquet");
+    let (list, out) = (list.to_str().unwrap(), out.to_str().unwrap());
+    let models = "lite0-96-int8,lite0-160-int8";
+    let arguments = ["record", "--data", list, "--format", "csv", "--models", models, "--out", out];
+    let first = finish(&arguments).unwrap();
+    assert!(first.code == 0 && first.out.contains(&format!("2 models, {} samples", names.len())), "{}", first.err);
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2, "the parts are gone");
+    let found = json(&["select", out, "--base", "lite0-160-int8", "--json"]);
+    assert_eq!(found["searches"][0]["candidates"][0]["saver"], "lite0-96-int8");
+    fs::write(list, "file,class\n/no/such.jpg,1\n").unwrap();
+    refused(&arguments, 1, &["/no/such.jpg"]);
+    fs::write(list, "file,class\na.jpg,1000\n").unwrap();
+    refused(&arguments, 2, &["a.jpg: label 1000 is no class"]);
+}
