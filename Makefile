@@ -104,6 +104,10 @@ bench-f32: models ## tract's f32 with and without this engine's depthwise kernel
 bench-lab: models ## time calibration and selection at ImageNet's size, into docs/figures/lab.md
 	models/.venv/bin/python runtime/cli/bench/lab.py $(BIN) docs/figures
 
+.PHONY: reproduce
+reproduce: models ## the paper's table, test-swept and certified, for the pairs that are built, into docs/figures/reproduce.md
+	$(PYTHON) models/reproduce.py $(BIN) docs/figures
+
 check-base: models ## the int8 base against the f32 base on the demo photos, into docs/figures/base.md
 	$(PYTHON) models/coverage/base.py $(BIN) docs/figures
 

@@ -3,15 +3,19 @@
 use std::fs;
 use std::io::Write;
 use std::num::NonZeroU32;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use serde_json::json;
-use tinysaver_core::risk::{Candidates, Method, Promise};
+use tinysaver_core::risk::{Candidates, Method, Promise, Refusal};
 use tinysaver_core::{Temperature, Threshold};
 
 use crate::failure::Failure;
-use crate::lab::calibration::{Calibrated, Plan, ScoreKind, TemperatureChoice, calibrate};
+use crate::lab::calibration::{
+    Calibrated, FitOn, Plan, ScoreKind, TemperatureChoice, calibrate, repeated_samples, shared_samples,
+};
+use crate::lab::evaluation::Test;
+use crate::lab::page::{Page, Point};
 use crate::lab::parquet_file;
 use crate::lab::records::Records;
 use crate::policy::{Certificate, POLICY_SCHEMA, PolicyFile, PolicyModel};
@@ -27,6 +31,9 @@ pub struct CalibrateArgs {
     /// Write the policy into this file; without, it is only shown
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
+    /// Write the plots of these samples into this file, one HTML page that needs nothing else
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
     /// As one JSON object
     #[arg(long)]
     json: bool,
@@ -57,8 +64,11 @@ pub struct PlanArgs {
     #[arg(long, value_name = "T", default_value = "1", value_parser = parse_temperature)]
     temperature: TemperatureChoice,
     /// Share of the samples that fits use; the threshold is chosen on the rest
-    #[arg(long, value_name = "SHARE", default_value_t = 0.2, value_parser = parse_share)]
+    #[arg(long, value_name = "SHARE", default_value_t = 0.2, value_parser = parse_share, conflicts_with = "fit_records")]
     fit_share: f64,
+    /// Records of other samples for fits; the threshold is chosen on all of the calibration samples then
+    #[arg(long, value_name = "FILE.parquet")]
+    fit_records: Option<PathBuf>,
     /// Seed of that split
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
@@ -76,18 +86,48 @@ impl PlanArgs {
     /// # Errors
     /// No saver or base is named, or an epsilon or delta that can mean nothing.
     pub fn plan(&self) -> Result<Plan> {
+        let saver = self.saver.clone().context("no saver: name it with --saver, by its id in the records")?;
+        self.plan_of(vec![saver], self.base.clone().context("no base: name it with --base, by its id in the records")?)
+    }
+
+    /// The same for these models.
+    ///
+    /// # Errors
+    /// An epsilon or delta that can mean nothing.
+    pub fn plan_of(&self, savers: Vec<String>, base: String) -> Result<Plan> {
         Ok(Plan {
-            saver: self.saver.clone().context("no saver: name it with --saver, by its id in the records")?,
-            base: self.base.clone().context("no base: name it with --base, by its id in the records")?,
+            savers,
+            base,
             method: self.method,
             promise: Promise::new(self.epsilon_pp / 100.0, self.delta)?,
             score: self.score,
             temperature: self.temperature,
-            fit_share: self.fit_share,
-            seed: self.seed,
+            fit_on: FitOn::Share(self.fit_share, self.seed),
             candidates: self.grid.map_or(Candidates::Observed, Candidates::Grid),
             ignore_labels: self.ignore_labels,
         })
+    }
+}
+
+impl PlanArgs {
+    /// Reads calibration records and adds those for fits, if they are records of their own; the plan learns of it.
+    ///
+    /// # Errors
+    /// A file that cannot be read, of other models, or with samples that are in both.
+    pub fn read_records(&self, path: &Path, plan: &mut Plan) -> Result<Records> {
+        let mut records = parquet_file::read(path)?;
+        let Some(fit_path) = &self.fit_records else { return Ok(records) };
+        let fit = parquet_file::read(fit_path)?;
+        let shared = shared_samples(&records, &fit);
+        ensure!(
+            shared == 0,
+            "{}: {shared} of its samples are in {}, too: what was fitted on them says nothing of them",
+            fit_path.display(),
+            path.display()
+        );
+        plan.fit_on = FitOn::Last(fit.samples.len());
+        records.append(fit).with_context(|| fit_path.display().to_string())?;
+        Ok(records)
     }
 }
 
@@ -117,13 +157,22 @@ fn parse_share(text: &str) -> Result<f64, String> {
 
 /// Calibrates, shows what came of it and writes the policy.
 pub fn execute(args: &CalibrateArgs, out: &mut dyn Write) -> Result<(), Failure> {
-    let plan = args.plan.plan().map_err(Failure::config)?;
-    let records = parquet_file::read(&args.records).map_err(Failure::config)?;
+    let mut plan = args.plan.plan().map_err(Failure::config)?;
+    let records = args.plan.read_records(&args.records, &mut plan).map_err(Failure::config)?;
     let name = || args.records.display().to_string();
-    let calibrated = calibrate(&records, &plan).with_context(name).map_err(Failure::Run)?;
+    warn_of_repeated(&records, &args.records);
+    let calibrated = calibrate(&records, &plan).map_err(|error| {
+        // That the data support no promise is an answer; all else is a wish that these records cannot fulfil.
+        let refused = error.is::<Refusal>();
+        let error = error.context(name());
+        if refused { Failure::Run(error) } else { Failure::config(error) }
+    })?;
     let policy = policy_of(&records, &plan, &calibrated).with_context(name)?;
     if let Some(path) = &args.out {
         fs::write(path, text_of(&policy)?).with_context(|| format!("{}: cannot be written", path.display()))?;
+    }
+    if let Some(path) = &args.html {
+        write_page(path, &page(args, &plan, &records, &calibrated)?)?;
     }
     if args.json {
         writeln!(out, "{}", json!(policy))?;
@@ -134,6 +183,18 @@ pub fn execute(args: &CalibrateArgs, out: &mut dyn Write) -> Result<(), Failure>
         writeln!(out, "policy {}: use it with `tinysaver run --policy {}`", path.display(), path.display())?;
     }
     Ok(())
+}
+
+/// A sample that is there twice says nothing new, and the bounds count it as if it did.
+fn warn_of_repeated(records: &Records, path: &Path) {
+    let repeated = repeated_samples(records);
+    if repeated > 0 {
+        log::warn!(
+            "{}: {repeated} of {} samples repeat another one; the promise needs samples that are independent of each other",
+            path.display(),
+            records.samples.len()
+        );
+    }
 }
 
 fn policy_of(records: &Records, plan: &Plan, calibrated: &Calibrated) -> Result<PolicyFile> {
@@ -147,9 +208,9 @@ fn policy_of(records: &Records, plan: &Plan, calibrated: &Calibrated) -> Result<
     Ok(PolicyFile {
         schema: POLICY_SCHEMA,
         threshold: choice.threshold,
-        temperature: calibrated.temperature,
-        score: calibrated.score,
-        saver: model(&plan.saver)?,
+        temperature: calibrated.judge.temperature,
+        score: calibrated.judge.score,
+        saver: model(plan.saver()?)?,
         base: model(&plan.base)?,
         certificate: Certificate {
             method: plan.method,
@@ -167,6 +228,36 @@ fn policy_of(records: &Records, plan: &Plan, calibrated: &Calibrated) -> Result<
             data_sha256: records.data_hash(),
         },
     })
+}
+
+/// Writes a page.
+///
+/// # Errors
+/// The file cannot be written.
+pub fn write_page(path: &Path, page: &str) -> Result<()> {
+    fs::write(path, page).with_context(|| format!("{}: cannot be written", path.display()))
+}
+
+fn page(args: &CalibrateArgs, plan: &Plan, records: &Records, calibrated: &Calibrated) -> Result<String> {
+    let test = Test::new(records, &plan.models(), !calibrated.labelled)?;
+    let threshold = calibrated.choice.threshold.value();
+    let figures = test.figures(&test.stages(&[calibrated.judge])?, &[threshold]);
+    let name = format!("{} at {} pp", plan.method.name(), plan.promise.epsilon() * 100.0);
+    let title = format!(
+        "{} on {} calibration samples of {}",
+        plan.models().join(" / "),
+        records.samples.len(),
+        args.records.display()
+    );
+    Page {
+        title,
+        test: &test,
+        judge: calibrated.judge,
+        threshold: Some(threshold),
+        promise: Some((plan.method, plan.promise)),
+        points: vec![Point { name, is_swept: plan.method == Method::Sweep, figures: &figures }],
+    }
+    .render()
 }
 
 fn text_of(policy: &PolicyFile) -> Result<String> {

@@ -1,26 +1,33 @@
 //! `tinysaver evaluate`: what policies do on records that they were not made with.
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::num::NonZeroU32;
+use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use serde::Serialize;
 use serde_json::json;
-use tinysaver_core::risk::{Candidates, Judged, Method, Promise, Ranked, choose};
-use tinysaver_core::select::{Interval, SplitMix};
+use tinysaver_core::risk::{Candidates, Method, Promise, Ranked, Refusal, Stages, StagesError, choose, choose_on_path};
+use tinysaver_core::select::Interval;
+use tinysaver_core::{Score, Temperature};
 
-use crate::commands::calibrate::PlanArgs;
+use crate::commands::calibrate::{PlanArgs, write_page};
 use crate::failure::Failure;
-use crate::lab::calibration::{calibrate, confidences, shared_samples};
+use crate::lab::calibration::{Judge, Plan, calibrate, calibrate_stages, costs, shared_samples};
+use crate::lab::evaluation::{Figures, Test};
+use crate::lab::page::{Page, Point};
 use crate::lab::parquet_file;
-use crate::lab::records::{ModelRecords, Records};
-use crate::policy::PolicyFile;
+use crate::lab::records::Records;
+use crate::policy::{PolicyFile, PolicyModel};
 
 /// The drops of the paper's tables, in percentage points.
 const DROPS_PP: [f64; 4] = [0.01, 0.1, 0.5, 1.0];
 
-/// Draws behind the interval of a drop.
-const RESAMPLES: usize = 1000;
+/// The paper's sweep looks at 1,001 thresholds.
+const SWEEP_STEPS: u32 = 1000;
+
+/// The paper's judge: the largest probability as it is.
+const PLAIN: Judge = Judge { temperature: Temperature::ONE, score: Score::MaxSoftmax };
 
 /// What to evaluate.
 #[derive(Debug, Clone, clap::Args)]
@@ -34,28 +41,17 @@ pub struct EvaluateArgs {
     /// The paper's drops 0.01, 0.1, 0.5 and 1 pp, certified on these records and, beside that, swept on the test records
     #[arg(long, value_name = "CALIBRATION.parquet", required_unless_present = "policy")]
     calibration: Option<PathBuf>,
+    /// A cascade of three or four models, the cheapest first and the base last, instead of --saver and --base
+    #[arg(long, value_name = "ID,ID,ID", value_delimiter = ',', num_args = 1, conflicts_with_all = ["policy", "saver", "base"])]
+    stages: Vec<String>,
     #[command(flatten)]
     plan: PlanArgs,
+    /// Write the plots of the test samples into this file, one HTML page that needs nothing else
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
     /// As one JSON object
     #[arg(long)]
     json: bool,
-}
-
-/// What a threshold does.
-#[derive(Debug, Clone, Serialize)]
-struct Figures {
-    threshold: f32,
-    exit_ratio: f64,
-    accuracy: f64,
-    /// Always-base less this, in percentage points; negative where this is better.
-    drop_pp: f64,
-    /// Of the drop, by resampling.
-    drop_pp_95: Option<Interval>,
-    macs: f64,
-    /// Share of always-base's.
-    macs_saved: f64,
-    latency_us: Option<f64>,
-    energy_joules: Option<f64>,
 }
 
 /// One line of the table.
@@ -68,86 +64,16 @@ struct Row {
     refused: Option<String>,
 }
 
-/// A pair on test records.
-struct Test<'a> {
-    saver: &'a ModelRecords,
-    base: &'a ModelRecords,
-    answers: Vec<(u32, u32, Option<u32>)>,
+/// The table, and what its plots need.
+struct Report {
+    models: Vec<String>,
+    rows: Vec<Row>,
+    always_saver: Figures,
+    always_base: Figures,
+    judge: Judge,
+    promise: Option<(Method, Promise)>,
+    /// Whether labels say what is right, and not the base.
     labelled: bool,
-}
-
-impl<'a> Test<'a> {
-    fn new(records: &'a Records, saver: &str, base: &str) -> Result<Self> {
-        let (saver, base) = (records.model(saver)?, records.model(base)?);
-        let labels = records.samples.iter().map(|sample| sample.label);
-        let answers = saver.answers().zip(base.answers()).zip(labels).map(|((s, b), label)| (s, b, label)).collect();
-        Ok(Self { saver, base, answers, labelled: records.is_labelled() })
-    }
-
-    fn judged(&self, confidences: &[f32]) -> Vec<Judged> {
-        let rows = confidences.iter().zip(&self.answers);
-        rows.map(|(confidence, (saver, base, label))| {
-            Judged::new(*confidence, *saver, *base, label.filter(|_| self.labelled))
-        })
-        .collect()
-    }
-
-    fn figures(&self, confidences: &[f32], threshold: f32) -> Figures {
-        let judged = self.judged(confidences);
-        let drops: Vec<i8> = judged
-            .iter()
-            .map(|sample| if sample.confidence > threshold { i8::from(sample.harm) - i8::from(sample.help) } else { 0 })
-            .collect();
-        let n = real(judged.len().max(1));
-        let exits = real(judged.iter().filter(|sample| sample.confidence > threshold).count());
-        let base_right = real(
-            self.answers
-                .iter()
-                .filter(|(_, base, label)| label.filter(|_| self.labelled).unwrap_or(*base) == *base)
-                .count(),
-        );
-        let drop = drops.iter().map(|drop| f64::from(*drop)).sum::<f64>() / n;
-        let mixed = |saver: f64, base: f64| saver + (1.0 - exits / n) * base;
-        let (saver, base) = (&self.saver.info, &self.base.info);
-        #[expect(clippy::cast_precision_loss, reason = "operations")]
-        let (saver_macs, base_macs) = (saver.macs as f64, base.macs as f64);
-        let macs = mixed(saver_macs, base_macs);
-        Figures {
-            threshold,
-            exit_ratio: exits / n,
-            accuracy: base_right / n - drop,
-            drop_pp: drop * 100.0,
-            drop_pp_95: resampled(&drops),
-            macs,
-            macs_saved: if base_macs > 0.0 { 1.0 - macs / base_macs } else { 0.0 },
-            latency_us: saver.latency_us.zip(base.latency_us).map(|(saver, base)| mixed(saver, base)),
-            energy_joules: saver.energy_joules.zip(base.energy_joules).map(|(saver, base)| mixed(saver, base)),
-        }
-    }
-}
-
-#[expect(clippy::cast_precision_loss, reason = "counts of samples")]
-fn real(count: usize) -> f64 {
-    count as f64
-}
-
-/// The drop's 95 % interval in percentage points: only how many harms and helps there are matters, so these are drawn.
-fn resampled(drops: &[i8]) -> Option<Interval> {
-    let changing: Vec<i8> = drops.iter().copied().filter(|drop| *drop != 0).collect();
-    let (n, mut random) = (drops.len(), SplitMix::new(1));
-    let rate = real(changing.len()) / real(n.max(1));
-    let draw = |random: &mut SplitMix| {
-        // The number of changed answers is Poisson to a very good approximation: they are few among many.
-        let (mut sum, mut left) = (0.0, rate * real(n));
-        while left > 0.0 && !changing.is_empty() {
-            left += random.unit().max(f64::MIN_POSITIVE).ln();
-            if left > 0.0 {
-                sum += f64::from(changing.get(random.below(changing.len())).copied().unwrap_or(0));
-            }
-        }
-        100.0 * sum / real(n.max(1))
-    };
-    Interval::of((0..RESAMPLES).map(|_| draw(&mut random)).collect())
 }
 
 /// Evaluates and shows.
@@ -158,81 +84,100 @@ pub fn execute(args: &EvaluateArgs, out: &mut dyn Write) -> Result<(), Failure> 
         (None, Some(path)) => with_calibration(args, path, &test),
         (None, None) => Err(anyhow::anyhow!("neither --policy nor --calibration")),
     };
-    let (pair, rows, ends) = report.map_err(Failure::config)?;
+    let report = report.map_err(Failure::config)?;
+    if let Some(path) = &args.html {
+        write_page(path, &page(&report, &test, &args.records)?)?;
+    }
     if args.json {
-        let object = json!({"saver": pair.0, "base": pair.1, "samples": test.samples.len(), "rows": rows,
-            "always_saver": ends.0, "always_base": ends.1});
+        let Report { models, rows, always_saver, always_base, .. } = &report;
+        let object = json!({"models": models, "samples": test.samples.len(), "labelled": report.labelled, "rows": rows,
+            "always_saver": always_saver, "always_base": always_base});
         writeln!(out, "{object}")?;
         return Ok(());
     }
-    writeln!(out, "{} / {}, {} test samples", pair.0, pair.1, test.samples.len())?;
-    writeln!(
-        out,
-        "{:28} {:>10} {:>7} {:>9} {:>24} {:>12} {:>8}",
-        "", "threshold", "exits", "accuracy", "drop pp [95 %]", "MAC/frame", "saved"
-    )?;
-    let line = |out: &mut dyn Write, name: &str, figures: &Figures| {
-        let Figures { threshold, exit_ratio, accuracy, drop_pp, drop_pp_95, macs, macs_saved, .. } = figures;
-        let interval = drop_pp_95.map_or_else(String::new, |Interval { low, high }| format!(" [{low:.2}, {high:.2}]"));
-        let drop = format!("{drop_pp:.3}{interval}");
-        let times = [
-            figures.latency_us.map(|us| format!("  {:.3} ms", us / 1e3)),
-            figures.energy_joules.map(|j| format!("  {j:.4} J")),
-        ];
-        writeln!(
-            out,
-            "{name:28} {threshold:>10.6} {:>6.2}% {:>8.2}% {drop:>24} {macs:>12.0} {:>7.2}%{}",
-            exit_ratio * 100.0,
-            accuracy * 100.0,
-            macs_saved * 100.0,
-            times.into_iter().flatten().collect::<String>()
-        )
-    };
-    for row in &rows {
-        let name = if row.how == "policy" { "policy".to_owned() } else { format!("{} pp, {}", row.drop_pp, row.how) };
-        match (&row.figures, &row.refused) {
-            (Some(figures), _) => line(out, &name, figures)?,
-            (None, why) => writeln!(out, "{name:28} refused: {}", why.as_deref().unwrap_or(""))?,
-        }
-    }
-    line(out, "always saver", &ends.0)?;
-    line(out, "always base", &ends.1)?;
+    show(out, &report, &test)?;
     Ok(())
 }
 
-type Report = ((String, String), Vec<Row>, (Figures, Figures));
-
-fn ends(test: &Test, confidences: &[f32]) -> (Figures, Figures) {
-    let saver = test.figures(confidences, -1.0);
-    let mut base = test.figures(confidences, 1.0);
-    // Always-base does not run the saver.
-    let info = &test.base.info;
-    #[expect(clippy::cast_precision_loss, reason = "operations")]
-    let macs = info.macs as f64;
-    (base.macs, base.macs_saved, base.latency_us, base.energy_joules) =
-        (macs, 0.0, info.latency_us, info.energy_joules);
-    (saver, base)
+fn show(out: &mut dyn Write, report: &Report, test: &Records) -> std::io::Result<()> {
+    let truth = if report.labelled { "" } else { ", judged by the base's answers (no labels)" };
+    writeln!(out, "{}, {} test samples{truth}", report.models.join(" / "), test.samples.len())?;
+    writeln!(
+        out,
+        "{:22} {:>20} {:>8} {:>9} {:>23} {:>12} {:>8}",
+        "", "threshold", "exits", "accuracy", "drop pp [95 %]", "MAC/frame", "saved"
+    )?;
+    for row in &report.rows {
+        let name = if row.how == "policy" { "policy".to_owned() } else { format!("{} pp, {}", row.drop_pp, row.how) };
+        match (&row.figures, &row.refused) {
+            (Some(figures), _) => line(out, &name, figures)?,
+            (None, why) => writeln!(out, "{name:22} refused: {}", why.as_deref().unwrap_or(""))?,
+        }
+    }
+    line(out, "always saver", &report.always_saver)?;
+    line(out, "always base", &report.always_base)
 }
 
-fn with_policy(path: &std::path::Path, records: &Records) -> Result<Report> {
+fn line(out: &mut dyn Write, name: &str, figures: &Figures) -> std::io::Result<()> {
+    let Figures { exit_ratio, accuracy, drop_pp, drop_pp_95, macs, macs_saved, .. } = figures;
+    let thresholds: Vec<String> = figures.thresholds.iter().map(|threshold| format!("{threshold:.6}")).collect();
+    let thresholds = if thresholds.is_empty() { "-".to_owned() } else { thresholds.join("/") };
+    let interval = drop_pp_95.map_or_else(String::new, |Interval { low, high }| format!(" [{low:.2}, {high:.2}]"));
+    let drop = format!("{drop_pp:.3}{interval}");
+    let spent = [
+        figures.latency_us.map(|us| format!("  {:.3} ms", us / 1e3)),
+        figures.energy_joules.map(|joules| format!("  {joules:.4} J")),
+    ];
+    writeln!(
+        out,
+        "{name:22} {thresholds:>20} {:>7.2}% {:>8.2}% {drop:>23} {macs:>12.0} {:>7.2}%{}",
+        exit_ratio * 100.0,
+        accuracy * 100.0,
+        macs_saved * 100.0,
+        spent.into_iter().flatten().collect::<String>()
+    )
+}
+
+fn with_policy(path: &Path, records: &Records) -> Result<Report> {
     let policy = PolicyFile::read(path)?;
-    let test = Test::new(records, &policy.saver.id, &policy.base.id)?;
-    let hashes = (test.saver.info.sha256.as_str(), test.base.info.sha256.as_str());
-    policy.check_models(path, (&policy.saver.id, hashes.0), (&policy.base.id, hashes.1))?;
+    let models = [policy.saver.id.clone(), policy.base.id.clone()];
+    let test = Test::new(records, &models.each_ref().map(String::as_str), !policy.certificate.labelled)?;
+    let saver = test.savers.first().context("no saver")?;
+    if is_nameless(&policy.saver, &saver.info.sha256) && is_nameless(&policy.base, &test.base.info.sha256) {
+        log::warn!("neither policy nor records say which model files they are of: only the names are compared");
+    } else {
+        let of = |model: &PolicyModel, sha256: &str| (model.id.clone(), sha256.to_owned());
+        let ((saver, saver_hash), (base, base_hash)) =
+            (of(&policy.saver, &saver.info.sha256), of(&policy.base, &test.base.info.sha256));
+        policy.check_models(path, (&saver, &saver_hash), (&base, &base_hash))?;
+    }
     if policy.certificate.data_sha256 == records.data_hash() {
         log::warn!(
             "these are the very samples that the policy was made with: their drop says nothing of other samples"
         );
     }
-    let confidences = confidences(test.saver, policy.temperature, policy.score)?;
-    let figures = test.figures(&confidences, policy.threshold.value());
-    let row = Row { drop_pp: policy.certificate.epsilon * 100.0, how: "policy", figures: Some(figures), refused: None };
-    let ends = ends(&test, &confidences);
-    Ok(((policy.saver.id, policy.base.id), vec![row], ends))
+    let judge = Judge { temperature: policy.temperature, score: policy.score };
+    let stages = test.stages(&[judge])?;
+    let epsilon = policy.certificate.epsilon;
+    let figures = test.figures(&stages, &[policy.threshold.value()]);
+    let rows = vec![Row { drop_pp: epsilon * 100.0, how: "policy", figures: Some(figures), refused: None }];
+    let (always_saver, always_base) = test.ends(&stages);
+    let promise = Some((policy.certificate.method, Promise::new(epsilon, policy.certificate.delta)?));
+    let labelled = records.is_labelled() && policy.certificate.labelled;
+    Ok(Report { models: models.to_vec(), rows, always_saver, always_base, judge, promise, labelled })
 }
 
-fn with_calibration(args: &EvaluateArgs, path: &std::path::Path, records: &Records) -> Result<Report> {
-    let calibration = parquet_file::read(path)?;
+fn is_nameless(model: &PolicyModel, sha256: &str) -> bool {
+    model.sha256.is_empty() && sha256.is_empty()
+}
+
+fn with_calibration(args: &EvaluateArgs, path: &Path, records: &Records) -> Result<Report> {
+    let mut plan = match args.stages.split_last() {
+        None => args.plan.plan()?,
+        Some((base, savers)) if !savers.is_empty() => args.plan.plan_of(savers.to_vec(), base.clone())?,
+        Some(_) => bail!("--stages wants at least a saver and a base"),
+    };
+    let calibration = args.plan.read_records(path, &mut plan)?;
     let shared = shared_samples(&calibration, records);
     if shared > 0 {
         log::warn!(
@@ -242,35 +187,89 @@ fn with_calibration(args: &EvaluateArgs, path: &std::path::Path, records: &Recor
             args.records.display()
         );
     }
-    let mut plan = args.plan.plan()?;
-    let test = Test::new(records, &plan.saver, &plan.base)?;
-    let (mut rows, mut of_ends) = (Vec::new(), None);
-    for drop_pp in DROPS_PP {
-        plan.promise = Promise::new(drop_pp / 100.0, plan.promise.delta())?;
-        let certified = calibrate(&calibration, &plan);
-        let (figures, refused) = match certified {
-            Ok(certified) => {
-                let confidences = confidences(test.saver, certified.temperature, certified.score)?;
-                of_ends.get_or_insert_with(|| ends(&test, &confidences));
-                (Some(test.figures(&confidences, certified.choice.threshold.value())), None)
-            }
-            Err(error) if error.is::<tinysaver_core::risk::Refusal>() => (None, Some(error.to_string())),
-            Err(error) => return Err(error.context(path.display().to_string())),
-        };
-        let how = if plan.method.is_certificate() { "certified" } else { "calibrated" };
-        rows.push(Row { drop_pp, how, figures, refused });
-        let plain = &test.saver.confidence;
-        let ranked = Ranked::new(test.judged(plain))?;
-        let grid = Candidates::Grid(std::num::NonZeroU32::new(1000).context("no grid")?);
-        let swept = choose(Method::Sweep, &ranked, plan.promise, grid)?;
-        of_ends.get_or_insert_with(|| ends(&test, plain));
-        rows.push(Row {
-            drop_pp,
-            how: "test-swept",
-            figures: Some(test.figures(plain, swept.threshold.value())),
-            refused: None,
-        });
+    let test = Test::new(records, &plan.models(), plan.ignore_labels)?;
+    let plain = test.stages(&vec![PLAIN; plan.savers.len()])?;
+    let (mut rows, mut judge) = (Vec::new(), PLAIN);
+    let mut drops = DROPS_PP.to_vec();
+    let asked = plan.promise.epsilon() * 100.0;
+    if !drops.iter().any(|drop| (drop - asked).abs() < 1e-9) {
+        drops.push(asked);
     }
-    let ends = of_ends.context("no rows")?;
-    Ok(((plan.saver, plan.base), rows, ends))
+    for drop_pp in drops {
+        let plan = Plan { promise: Promise::new(drop_pp / 100.0, plan.promise.delta())?, ..plan.clone() };
+        let how = if plan.method.is_certificate() { "certified" } else { "calibrated" };
+        let row = match certified(&calibration, &plan, &test) {
+            Ok((figures, of)) => {
+                judge = of;
+                Row { drop_pp, how, figures: Some(figures), refused: None }
+            }
+            Err(error) => match refusal(&error) {
+                Some(refused) => Row { drop_pp, how, figures: None, refused: Some(refused.to_string()) },
+                None => return Err(error.context(path.display().to_string())),
+            },
+        };
+        rows.push(row);
+        let swept = swept(records, &plan, &test, &plain)?;
+        rows.push(Row { drop_pp, how: "test-swept", figures: Some(swept), refused: None });
+    }
+    let (always_saver, always_base) = test.ends(&plain);
+    let models = plan.models().into_iter().map(str::to_owned).collect();
+    let (promise, labelled) = (Some((plan.method, plan.promise)), records.is_labelled() && !plan.ignore_labels);
+    Ok(Report { models, rows, always_saver, always_base, judge, promise, labelled })
+}
+
+/// That the samples are too few is an answer.
+fn refusal(error: &anyhow::Error) -> Option<Refusal> {
+    let of_stages = |error: &StagesError| match error {
+        StagesError::Refused(refusal) => Some(*refusal),
+        StagesError::Method(_) => None,
+    };
+    error.downcast_ref::<Refusal>().copied().or_else(|| error.downcast_ref::<StagesError>().and_then(of_stages))
+}
+
+/// What thresholds that were chosen on the calibration samples do to the test samples; and the first saver's judge.
+fn certified(calibration: &Records, plan: &Plan, test: &Test) -> Result<(Figures, Judge)> {
+    let (judges, thresholds) = if plan.savers.len() == 1 {
+        let made = calibrate(calibration, plan)?;
+        (vec![made.judge], vec![made.choice.threshold.value()])
+    } else {
+        let made = calibrate_stages(calibration, plan)?;
+        (made.judges, made.choice.thresholds)
+    };
+    let first = judges.first().copied().context("no saver")?;
+    Ok((test.figures(&test.stages(&judges)?, &thresholds), first))
+}
+
+/// The paper's way: chosen on the very samples that it is judged on.
+fn swept(records: &Records, plan: &Plan, test: &Test, plain: &Stages) -> Result<Figures> {
+    if let [saver] = test.savers.as_slice() {
+        let ranked = Ranked::new(test.judged(saver, PLAIN)?)?;
+        let grid = Candidates::Grid(NonZeroU32::new(SWEEP_STEPS).context("no grid")?);
+        let swept = choose(Method::Sweep, &ranked, plan.promise, grid)?;
+        return Ok(test.figures(plain, &[swept.threshold.value()]));
+    }
+    let costs = costs(records, plan)?;
+    let swept = choose_on_path(Method::Sweep, plain, &plain.path(&costs), &costs, plan.promise)?;
+    Ok(test.figures(plain, &swept.thresholds))
+}
+
+/// The plots of the first saver and the base; of more models, what they do together is shown as points.
+fn page(report: &Report, records: &Records, path: &Path) -> Result<String> {
+    let ids: Vec<&str> = report.models.iter().map(String::as_str).collect();
+    let (saver, base) = (ids.first().copied().unwrap_or(""), ids.last().copied().unwrap_or(""));
+    let test = Test::new(records, &[saver, base], !report.labelled)?;
+    let mut points = Vec::new();
+    for row in &report.rows {
+        let Some(figures) = &row.figures else { continue };
+        let name = format!("{} pp, {}", row.drop_pp, row.how);
+        points.push(Point { name, is_swept: row.how == "test-swept", figures });
+    }
+    let chosen = |row: &&Row| {
+        row.how != "test-swept"
+            && report.promise.is_none_or(|(_, promise)| (row.drop_pp - promise.epsilon() * 100.0).abs() < 1e-9)
+    };
+    let figures = report.rows.iter().find(chosen).and_then(|row| row.figures.as_ref());
+    let threshold = figures.and_then(|figures| figures.thresholds.first()).copied();
+    let title = format!("{} on {} test samples of {}", ids.join(" / "), records.samples.len(), path.display());
+    Page { title, test: &test, judge: report.judge, threshold, promise: report.promise, points }.render()
 }

@@ -9,7 +9,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use crate::config::{RunSettingsArgs, Settings, SettingsArgs};
 use crate::failure::Failure;
 use crate::interrupt::Interrupt;
-use crate::lab::dataset::{Dataset, Format};
+use crate::lab::dataset::{Dataset, Format, SampleRange};
 use crate::lab::recording::Recording;
 use crate::pair::Pair;
 
@@ -33,12 +33,9 @@ pub struct RecordArgs {
     /// Models, by their ids in the pair [default: all of them]
     #[arg(long, value_name = "ID,ID", value_delimiter = ',')]
     models: Vec<String>,
-    /// Leave out so many samples at the beginning
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    skip: usize,
-    /// At most so many samples
-    #[arg(long, value_name = "N")]
-    limit: Option<usize>,
+    /// Only these samples, counted from 0: 50000..60000, 50000.. or ..1000 [default: all of them]
+    #[arg(long, value_name = "FROM..TO")]
+    range: Option<SampleRange>,
     /// Keep all logits, which fitting a temperature needs [default: with up to 100 classes]
     #[arg(long)]
     logits: bool,
@@ -62,7 +59,9 @@ pub fn execute(args: &RecordArgs, out: &mut dyn Write) -> Result<(), Failure> {
     };
     let mut dataset =
         Dataset::open(args.format, &args.data, args.truth.as_deref(), &labels).map_err(Failure::config)?;
-    dataset.narrow(args.skip, args.limit).map_err(Failure::config)?;
+    if let Some(range) = args.range {
+        dataset.narrow(range).with_context(|| args.data.display().to_string()).map_err(Failure::config)?;
+    }
     let interrupt = Interrupt::listen().context("cannot listen for Ctrl-C")?;
     let progress = progress_bar((dataset.len() * models.len()) as u64);
     let recording = Recording {

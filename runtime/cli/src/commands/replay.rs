@@ -42,6 +42,7 @@ struct Replayed {
     escalate_now: u64,
     /// The other way round.
     exit_now: u64,
+    /// The saver's and, of frames that it did not answer, the base's, wherever that runs.
     macs_then: u64,
     macs_now: u64,
     /// Frames with a right class for which both policies' answers are known.
@@ -86,9 +87,11 @@ impl Replayed {
             self.in_force_otherwise += u64::from(then != now);
         }
         let base = answer.macs_always_base;
-        let saver = if then { answer.macs } else { answer.macs.saturating_sub(base) };
-        self.macs_then += answer.macs;
-        self.macs_now += if now { saver } else { saver.saturating_add(base) };
+        // Of the bases, only a local one's operations are in a record.
+        let saver = if answer.exit == Exit::BaseLocal { answer.macs.saturating_sub(base) } else { answer.macs };
+        let of = |exits: bool| if exits { saver } else { saver.saturating_add(base) };
+        self.macs_then += of(then);
+        self.macs_now += of(now);
         if let Some(truth) = truth.filter(|_| now || !then) {
             self.comparable += 1;
             self.right_then += u64::from(answer.class == truth);

@@ -4,7 +4,9 @@ use std::collections::HashSet;
 
 use anyhow::{Context, Result, bail, ensure};
 use tinysaver_core::fit::{fit_logistic, fit_temperature, negative_log_likelihood};
-use tinysaver_core::risk::{Candidates, Choice, Judged, Method, Promise, Ranked, choose};
+use tinysaver_core::risk::{
+    Candidates, Choice, Judged, Method, Promise, Ranked, StagedChoice, Stages, choose, choose_on_path,
+};
 use tinysaver_core::select::SplitMix;
 use tinysaver_core::{Distribution, Prediction, Score, Temperature};
 
@@ -33,11 +35,20 @@ pub enum TemperatureChoice {
     Fit,
 }
 
+/// Which samples a temperature, a logistic rule or a path of thresholds is made on; never those that certify.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum FitOn {
+    /// A share of them, drawn with this seed.
+    Share(f64, u64),
+    /// So many at the end: records of their own, which were added there.
+    Last(usize),
+}
+
 /// What to calibrate and how.
 #[derive(Debug, Clone)]
 pub struct Plan {
-    /// The tiny model's id.
-    pub saver: String,
+    /// Ids of the savers, the cheapest first; one, unless it is a cascade of more than two models.
+    pub savers: Vec<String>,
     /// The large model's id.
     pub base: String,
     /// How the threshold is chosen.
@@ -48,14 +59,39 @@ pub struct Plan {
     pub score: ScoreKind,
     /// What divides the saver's logits.
     pub temperature: TemperatureChoice,
-    /// Share of the samples that fits use, if there are any.
-    pub fit_share: f64,
-    /// Of the split.
-    pub seed: u64,
+    /// Samples that fits use, if there are any.
+    pub fit_on: FitOn,
     /// Which thresholds are looked at.
     pub candidates: Candidates,
     /// Take the base's answers for the labels even where there are some.
     pub ignore_labels: bool,
+}
+
+impl Plan {
+    /// The only saver.
+    ///
+    /// # Errors
+    /// There are several.
+    pub fn saver(&self) -> Result<&str> {
+        match self.savers.as_slice() {
+            [saver] => Ok(saver),
+            _ => bail!("one saver is wanted, not {}", self.savers.len()),
+        }
+    }
+
+    /// All models, the base last.
+    pub fn models(&self) -> Vec<&str> {
+        self.savers.iter().chain([&self.base]).map(String::as_str).collect()
+    }
+}
+
+/// What a saver's answer is judged by, with its fitted numbers.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Judge {
+    /// Divides the saver's logits.
+    pub temperature: Temperature,
+    /// What is compared with the threshold.
+    pub score: Score,
 }
 
 /// What came of it.
@@ -64,13 +100,81 @@ pub struct Calibrated {
     /// The threshold and its figures.
     pub choice: Choice,
     /// Fitted or given.
-    pub temperature: Temperature,
-    /// With its fitted numbers.
-    pub score: Score,
+    pub judge: Judge,
     /// Samples that were fitted on.
     pub fitted_on: u64,
     /// Whether labels were used.
     pub labelled: bool,
+}
+
+/// What came of it for several savers.
+#[derive(Debug)]
+pub struct StagedCalibrated {
+    /// Their thresholds and what these do.
+    pub choice: StagedChoice,
+    /// One a saver.
+    pub judges: Vec<Judge>,
+}
+
+/// The samples, split, with what is taken for right.
+struct Material {
+    labelled: bool,
+    targets: Vec<u32>,
+    fit: Vec<usize>,
+    rest: Vec<usize>,
+}
+
+impl Material {
+    fn new(records: &Records, plan: &Plan) -> Result<Self> {
+        let base = records.model(&plan.base)?;
+        if let Some(saver) = plan.savers.iter().find(|saver| **saver == plan.base) {
+            bail!("saver and base are the same model, '{saver}'");
+        }
+        let labelled = records.is_labelled() && !plan.ignore_labels;
+        let targets: Vec<u32> = if labelled {
+            records.samples.iter().filter_map(|sample| sample.label).collect()
+        } else {
+            base.answers().collect()
+        };
+        let (fit, rest) = split(records.samples.len(), plan);
+        Ok(Self { labelled, targets, fit, rest })
+    }
+
+    /// Fits what is to be fitted.
+    fn judge(&self, plan: &Plan, saver: &ModelRecords) -> Result<Judge> {
+        let temperature = match plan.temperature {
+            TemperatureChoice::Fixed(temperature) => temperature,
+            TemperatureChoice::Fit => fit_on(saver, &self.fit, &self.targets)?,
+        };
+        let score = match plan.score {
+            ScoreKind::MaxSoftmax => Score::MaxSoftmax,
+            ScoreKind::Margin => Score::Margin,
+            ScoreKind::Entropy => Score::Entropy,
+            ScoreKind::Logistic => {
+                let (distributions, answers) =
+                    (distributions(saver, temperature)?, saver.answers().collect::<Vec<_>>());
+                fit_logistic(&logistic_samples(&self.fit, &distributions, &answers, &self.targets))
+            }
+        };
+        Ok(Judge { temperature, score })
+    }
+}
+
+/// Every sample of a saver beside the base, judged by what is right.
+///
+/// # Errors
+/// Logits that the temperature needs are not there.
+pub fn judged(saver: &ModelRecords, base: &ModelRecords, judge: Judge, targets: &[u32]) -> Result<Vec<Judged>> {
+    let distributions = distributions(saver, judge.temperature)?;
+    let rows = distributions.iter().zip(saver.answers()).zip(base.answers()).zip(targets);
+    let of = |(((distribution, saver), base), target): (((&Distribution, u32), u32), &u32)| {
+        Judged::new(judge.score.confidence(distribution), saver, base, Some(*target))
+    };
+    Ok(rows.map(of).collect())
+}
+
+fn rows_of(all: &[Judged], rows: &[usize]) -> Vec<Judged> {
+    rows.iter().filter_map(|row| all.get(*row).copied()).collect()
 }
 
 /// Fits what is to be fitted, then chooses the threshold on samples that no fit has seen.
@@ -78,54 +182,78 @@ pub struct Calibrated {
 /// # Errors
 /// A model that is not there, logits that a fit needs and that were not recorded, too few samples.
 pub fn calibrate(records: &Records, plan: &Plan) -> Result<Calibrated> {
-    let (saver, base) = (records.model(&plan.saver)?, records.model(&plan.base)?);
-    ensure!(plan.saver != plan.base, "saver and base are the same model, '{}'", plan.saver);
-    let labelled = records.is_labelled() && !plan.ignore_labels;
-    let targets: Vec<u32> = if labelled {
-        records.samples.iter().filter_map(|sample| sample.label).collect()
-    } else {
-        base.answers().collect()
-    };
-    let (fit, rest) = split(records.samples.len(), plan);
-    let temperature = match plan.temperature {
-        TemperatureChoice::Fixed(temperature) => temperature,
-        TemperatureChoice::Fit => fit_on(saver, &fit, &targets)?,
-    };
-    let distributions = distributions(saver, temperature)?;
-    let answers: Vec<u32> = saver.answers().collect();
-    let score = match plan.score {
-        ScoreKind::MaxSoftmax => Score::MaxSoftmax,
-        ScoreKind::Margin => Score::Margin,
-        ScoreKind::Entropy => Score::Entropy,
-        ScoreKind::Logistic => fit_logistic(&logistic_samples(&fit, &distributions, &answers, &targets)),
-    };
-    let bases: Vec<u32> = base.answers().collect();
-    let mut judged = Vec::with_capacity(rest.len());
-    for &row in &rest {
-        let of = || Some((distributions.get(row)?, *answers.get(row)?, *bases.get(row)?, *targets.get(row)?));
-        let (distribution, saver, base, target) = of().context("a row too few")?;
-        let confidence = score.confidence(distribution);
-        judged.push(Judged::new(confidence, saver, base, Some(target)));
-    }
-    let ranked = Ranked::new(judged)?;
+    let (saver, material) = (records.model(plan.saver()?)?, Material::new(records, plan)?);
+    let judge = material.judge(plan, saver)?;
+    let all = judged(saver, records.model(&plan.base)?, judge, &material.targets)?;
+    let ranked = Ranked::new(rows_of(&all, &material.rest))?;
     let choice = choose(plan.method, &ranked, plan.promise, plan.candidates)?;
-    Ok(Calibrated { choice, temperature, score, fitted_on: fit.len() as u64, labelled })
+    Ok(Calibrated { choice, judge, fitted_on: material.fit.len() as u64, labelled: material.labelled })
 }
 
-/// Rows to fit on and rows to choose on; nothing is set aside where nothing is fitted. Samples of equal content stay together.
+/// The same for several savers: the path of thresholds is made on the samples that fits use.
+///
+/// # Errors
+/// As [`calibrate`], or operations that are not known.
+pub fn calibrate_stages(records: &Records, plan: &Plan) -> Result<StagedCalibrated> {
+    let (material, costs) = (Material::new(records, plan)?, costs(records, plan)?);
+    let base = records.model(&plan.base)?;
+    let (mut judges, mut for_path, mut rest) = (Vec::new(), Vec::new(), Vec::new());
+    for saver in &plan.savers {
+        let saver = records.model(saver)?;
+        let judge = material.judge(plan, saver)?;
+        let all = judged(saver, base, judge, &material.targets)?;
+        for_path.push(rows_of(&all, &material.fit));
+        rest.push(rows_of(&all, &material.rest));
+        judges.push(judge);
+    }
+    let path = Stages::new(for_path)?.path(&costs);
+    let choice = choose_on_path(plan.method, &Stages::new(rest)?, &path, &costs, plan.promise)?;
+    Ok(StagedCalibrated { choice, judges })
+}
+
+/// Multiply-accumulates of each model, the base's last.
+///
+/// # Errors
+/// They are not known.
+pub fn costs(records: &Records, plan: &Plan) -> Result<Vec<f64>> {
+    let of = |id: &str| {
+        let macs = records.model(id)?.info.macs;
+        ensure!(macs > 0, "model '{id}': its operations are not known; import it with --macs {id}=N");
+        #[expect(clippy::cast_precision_loss, reason = "operations")]
+        let macs = macs as f64;
+        Ok(macs)
+    };
+    plan.models().into_iter().map(of).collect()
+}
+
+/// Rows to fit on and rows to choose on; nothing is set aside where nothing is fitted.
 fn split(rows: usize, plan: &Plan) -> (Vec<usize>, Vec<usize>) {
-    let fits = plan.temperature == TemperatureChoice::Fit || plan.score == ScoreKind::Logistic;
+    let fits = plan.temperature == TemperatureChoice::Fit || plan.score == ScoreKind::Logistic || plan.savers.len() > 1;
     let mut order: Vec<usize> = (0..rows).collect();
     if !fits {
+        if let FitOn::Last(count) = plan.fit_on {
+            order.truncate(rows.saturating_sub(count));
+        }
         return (Vec::new(), order);
     }
-    SplitMix::new(plan.seed).shuffle(&mut order);
+    let (share, seed) = match plan.fit_on {
+        FitOn::Share(share, seed) => (share, seed),
+        FitOn::Last(count) => {
+            let fit = order.split_off(rows.saturating_sub(count));
+            return (fit, order);
+        }
+    };
+    SplitMix::new(seed).shuffle(&mut order);
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss, reason = "a share")]
-    let share = (rows as f64 * plan.fit_share).round() as usize;
+    let share = (rows as f64 * share).round() as usize;
     let rest = order.split_off(share.clamp(1, rows.max(1)).min(rows));
     (order, rest)
 }
 
+/// The temperature of a saver that its answers on these rows ask for.
+///
+/// # Errors
+/// No logits were recorded.
 fn fit_on(saver: &ModelRecords, rows: &[usize], targets: &[u32]) -> Result<Temperature> {
     let classes = saver.info.classes;
     if saver.logits.is_empty() {
@@ -153,8 +281,19 @@ fn fit_on(saver: &ModelRecords, rows: &[usize], targets: &[u32]) -> Result<Tempe
     }))
 }
 
+/// The temperature that all of a model's answers ask for, to be shown.
+///
+/// # Errors
+/// No logits were recorded.
+pub fn best_temperature(saver: &ModelRecords, targets: &[u32]) -> Result<Temperature> {
+    fit_on(saver, &(0..targets.len()).collect::<Vec<_>>(), targets)
+}
+
 /// Each sample's largest probabilities and entropy at a temperature.
-fn distributions(saver: &ModelRecords, temperature: Temperature) -> Result<Vec<Distribution>> {
+///
+/// # Errors
+/// Another temperature than 1 needs logits, and none were recorded.
+pub fn distributions(saver: &ModelRecords, temperature: Temperature) -> Result<Vec<Distribution>> {
     if temperature == Temperature::ONE {
         let rows = saver.confidence.iter().zip(&saver.second).zip(&saver.entropy).zip(saver.answers());
         let of = |(((confidence, second), entropy), class): (((&f32, &f32), &f32), u32)| Distribution {
@@ -197,12 +336,10 @@ fn logistic_samples(
     rows.iter().filter_map(of).collect()
 }
 
-/// Confidences of all samples under a fitted score.
-///
-/// # Errors
-/// Logits that the temperature needs are not there.
-pub fn confidences(saver: &ModelRecords, temperature: Temperature, score: Score) -> Result<Vec<f32>> {
-    Ok(distributions(saver, temperature)?.iter().map(|distribution| score.confidence(distribution)).collect())
+/// How many samples have been there before, in the same file.
+pub fn repeated_samples(records: &Records) -> usize {
+    let mut known = HashSet::new();
+    records.samples.iter().filter(|sample| !known.insert(sample.content)).count()
 }
 
 /// How many samples of one file are in the other, too.

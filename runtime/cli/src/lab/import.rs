@@ -146,7 +146,7 @@ fn extension(path: &Path) -> String {
 fn read_table(path: &Path) -> Result<Table> {
     let name = || path.display().to_string();
     let table = match extension(path).as_str() {
-        "npy" => numbers(open(path)?).map(|(shape, values)| (shape, values, None)),
+        "npy" => open(path).and_then(numbers).map(|(shape, values)| (shape, values, None)),
         "npz" => npz_table(path),
         "csv" => csv_table(path),
         _ => Err(anyhow!("logits are read from .npy, .npz and .csv files")),
@@ -226,8 +226,8 @@ fn csv_table(path: &Path) -> Result<Numbers> {
     let has_labels = header.split(',').next().is_some_and(|first| first.trim() == "label");
     let columns = header.split(',').count() - usize::from(has_labels);
     ensure!(
-        header.split(',').all(|cell| cell.trim().parse::<f32>().is_err()),
-        "line 1: column names are wanted, such as label,0,1,2"
+        header.split(',').any(|cell| cell.trim().parse::<f32>().is_err()),
+        "line 1: column names are wanted, such as label,0,1,2 or c0,c1,c2"
     );
     let (mut rows, mut values, mut labels) = (0, Vec::new(), Vec::new());
     for (index, line) in lines {

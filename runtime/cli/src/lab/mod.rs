@@ -2,8 +2,11 @@
 
 pub mod calibration;
 pub mod dataset;
+pub mod evaluation;
 pub mod import;
+pub mod page;
 pub mod paper_pairs;
 pub mod parquet_file;
 pub mod recording;
 pub mod records;
+pub mod selection;

@@ -241,4 +241,4 @@ fn list<T: DataType>(group: &dyn RowGroupReader, index: usize, rows: usize, widt
 
 #[cfg(test)]
 #[path = "parquet_tests.rs"]
-mod tests;
+pub(crate) mod tests;

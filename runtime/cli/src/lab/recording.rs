@@ -95,12 +95,15 @@ impl Recording<'_> {
         Ok(Some(records))
     }
 
-    /// Parts of another data set or with other settings are in another folder.
+    /// Parts of another data set, of other labels or with other settings are in another folder.
     fn folder(&self) -> PathBuf {
         let mut hash = Sha256::new();
         for index in 0..self.dataset.len() {
             hash.update(self.dataset.name(index));
-            hash.update([0]);
+            hash.update(self.dataset.label(index).map_or(-1, i64::from).to_le_bytes());
+        }
+        for model in &self.models {
+            hash.update(format!("{:?}", self.pair.preprocess(model)));
         }
         hash.update([u8::from(self.keep_logits)]);
         let key: String = hexadecimal(&hash.finalize()).chars().take(12).collect();
@@ -137,7 +140,7 @@ impl Recording<'_> {
         });
         let (mut samples, mut times) = (Vec::new(), Vec::new());
         for index in part.from..part.to {
-            let (sample, picture) = self.dataset.sample(index)?;
+            let (sample, picture) = self.dataset.sample(index, self.settings.limits)?;
             let (logits, infer_us) = stage.infer_image(&Image::Still(picture)).with_context(|| sample.name.clone())?;
             model.push(logits, self.keep_logits).with_context(|| sample.name.clone())?;
             samples.push(sample);

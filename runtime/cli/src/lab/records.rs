@@ -182,6 +182,32 @@ impl Records {
         })
     }
 
+    /// Adds samples of the same models.
+    ///
+    /// # Errors
+    /// The models are others, or other files of the same names.
+    pub fn append(&mut self, other: Self) -> Result<()> {
+        let names = |records: &Self| -> Vec<(String, String)> {
+            records.models.iter().map(|model| (model.info.id.clone(), model.info.sha256.clone())).collect()
+        };
+        ensure!(
+            names(self) == names(&other),
+            "records of other models cannot be joined: {:?} and {:?}",
+            names(self),
+            names(&other)
+        );
+        self.samples.extend(other.samples);
+        for (model, more) in self.models.iter_mut().zip(other.models) {
+            ensure!(
+                model.logits.is_empty() == more.logits.is_empty(),
+                "model '{}': one file holds logits and the other does not",
+                model.info.id
+            );
+            model.append(more);
+        }
+        Ok(())
+    }
+
     /// Whether every sample has a label.
     pub fn is_labelled(&self) -> bool {
         self.samples.iter().all(|sample| sample.label.is_some())

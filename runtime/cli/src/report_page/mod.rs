@@ -2,8 +2,8 @@
 
 mod details;
 mod energy;
-mod plot;
-mod style;
+pub mod plot;
+pub mod style;
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 use tinysaver_core::{Percentiles, SummaryReport};

@@ -8,22 +8,25 @@ use super::details::Timeline;
 use crate::summary_text::{bins, milliseconds, percent};
 
 /// Drawing units across; what they measure depends on the window.
-const WIDTH: f64 = 1000.0;
-const HEIGHT: f64 = 200.0;
+pub const WIDTH: f64 = 1000.0;
+/// Drawing units from top to bottom of a plot.
+pub const HEIGHT: f64 = 200.0;
 
 #[expect(clippy::cast_precision_loss, reason = "a place on the screen")]
 fn share(part: u64, whole: u64) -> f64 {
     part as f64 / whole.max(1) as f64
 }
 
-fn drawing(class: &str, height: f64, label: &str, content: &Markup) -> Markup {
+/// A drawing that stretches to the width there is.
+pub fn drawing(class: &str, height: f64, label: &str, content: &Markup) -> Markup {
     html! {
         svg class=(class) viewBox=(format!("0 0 {WIDTH} {height}")) preserveAspectRatio="none" role="img"
             aria-label=(label) { (content) }
     }
 }
 
-fn rectangle(class: &str, (x, y): (f64, f64), (width, height): (f64, f64), title: &str) -> Markup {
+/// With a text that appears where one points at it.
+pub fn rectangle(class: &str, (x, y): (f64, f64), (width, height): (f64, f64), title: &str) -> Markup {
     html! {
         rect class=(class) x=(format!("{x:.2}")) y=(format!("{y:.2}")) width=(format!("{width:.2}"))
             height=(format!("{height:.2}")) { title { (title) } }
@@ -31,7 +34,7 @@ fn rectangle(class: &str, (x, y): (f64, f64), (width, height): (f64, f64), title
 }
 
 /// A legend line of coloured names.
-pub(super) fn legend(items: &[(&str, String)]) -> Markup {
+pub fn legend(items: &[(&str, String)]) -> Markup {
     html! {
         ul.legend { @for (class, text) in items { li { span class={ "swatch " (class) } {} (text) } } }
     }
@@ -114,7 +117,7 @@ pub(super) fn confidence(confidence: &ConfidenceReport, thresholds: Option<(f32,
 }
 
 /// A column of parts from the bottom up; a little narrower than its place.
-fn stack(parts: &[(&str, u64)], most: u64, (x, width): (f64, f64), title: &str) -> Markup {
+pub fn stack(parts: &[(&str, u64)], most: u64, (x, width): (f64, f64), title: &str) -> Markup {
     let mut bottom = HEIGHT;
     html! {
         @for (class, frames) in parts {

@@ -63,7 +63,7 @@ const COLOURED: [&str; 12] = [
 ];
 
 /// The whole style sheet.
-pub(super) fn sheet() -> String {
+pub fn sheet() -> String {
     let colours = COLOURED.map(|name| format!(".{name} {{ fill: var(--{name}); background: var(--{name}); }}\n"));
     CSS.to_owned() + &colours.concat()
 }

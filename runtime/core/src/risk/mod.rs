@@ -8,8 +8,10 @@ mod binomial;
 mod method;
 mod ranked;
 mod rules;
+mod stages;
 
 pub use binomial::{binomial_cdf, lower_bound, most_harms, samples_needed, upper_bound};
 pub use method::{Choice, Method, Promise, PromiseError, Refusal};
 pub use ranked::{Candidates, Counts, Judged, RankError, Ranked};
 pub use rules::choose;
+pub use stages::{StagedChoice, StagedCounts, Stages, StagesError, choose_on_path, total_cost};

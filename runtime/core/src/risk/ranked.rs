@@ -71,6 +71,12 @@ pub enum RankError {
         /// What stands there.
         confidence: f32,
     },
+    /// Of a cascade's savers, one has fewer samples than another.
+    #[error("sample {index} (from 0) is there for one saver and not for another: they must be of the same samples")]
+    Missing {
+        /// The first that is missing.
+        index: usize,
+    },
 }
 
 /// Samples by falling confidence, added up.

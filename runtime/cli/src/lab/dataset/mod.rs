@@ -4,7 +4,9 @@ mod cifar;
 mod idx;
 mod lists;
 
+use std::fmt;
 use std::path::Path;
+use std::str::FromStr;
 
 use anyhow::{Context, Result, bail};
 use tinysaver_board::{DecodeLimits, Picture, decode};
@@ -44,6 +46,33 @@ enum Layout {
     Grey,
     /// All red, then all green, then all blue.
     Planes,
+}
+
+/// Which samples of a data set, counted from 0 in its own order: `50000..60000`, `50000..` or `..1000`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SampleRange {
+    from: usize,
+    to: Option<usize>,
+}
+
+impl FromStr for SampleRange {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wanted = || format!("`{text}` is no range; FROM..TO is wanted, such as 50000..60000, 50000.. or ..1000");
+        let (from, to) = text.split_once("..").ok_or_else(wanted)?;
+        let number = |digits: &str| digits.parse::<usize>().map_err(|_| wanted());
+        let from = if from.is_empty() { 0 } else { number(from)? };
+        let to = if to.is_empty() { None } else { Some(number(to)?) };
+        Ok(Self { from, to })
+    }
+}
+
+impl fmt::Display for SampleRange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let to = self.to.map_or_else(String::new, |to| to.to_string());
+        write!(f, "{}..{to}", self.from)
+    }
 }
 
 /// Pictures and their right classes.
@@ -99,30 +128,36 @@ impl Dataset {
         self.entries.get(index).map_or("", |(_, name, _)| name)
     }
 
-    /// Keeps samples from `skip` on, at most `limit`.
+    /// Keeps the samples from `range.from` on, up to but without `range.to`.
     ///
     /// # Errors
-    /// Nothing is left.
-    pub fn narrow(&mut self, skip: usize, limit: Option<usize>) -> Result<()> {
+    /// The data set ends before the range does: a split that silently became smaller would be another split.
+    pub fn narrow(&mut self, range: SampleRange) -> Result<()> {
         let all = self.entries.len();
-        self.entries.drain(..skip.min(all));
-        self.entries.truncate(limit.unwrap_or(usize::MAX));
-        if self.entries.is_empty() {
-            bail!("no sample is left of {all} after --skip {skip} and --limit");
+        let to = range.to.unwrap_or(all);
+        if to > all || range.from >= to {
+            bail!("--range {range}: the data set has {all} samples, from 0 to {}", all.saturating_sub(1));
         }
+        self.entries.truncate(to);
+        self.entries.drain(..range.from);
         Ok(())
+    }
+
+    /// The right class of a sample, where it is known.
+    pub fn label(&self, index: usize) -> Option<u32> {
+        self.entries.get(index).and_then(|(_, _, label)| *label)
     }
 
     /// A sample and its picture.
     ///
     /// # Errors
     /// A picture that cannot be read or decoded.
-    pub fn sample(&self, index: usize) -> Result<(Sample, Picture)> {
+    pub fn sample(&self, index: usize, limits: DecodeLimits) -> Result<(Sample, Picture)> {
         let (source, name, label) = self.entries.get(index).context("no such sample")?;
         let (content, picture) = match source {
             Source::File(path) => {
                 let bytes = std::fs::read(path).with_context(|| name.clone())?;
-                let picture = decode(&bytes, DecodeLimits::default()).with_context(|| name.clone())?;
+                let picture = decode(&bytes, limits).with_context(|| name.clone())?;
                 (content_of(&bytes), picture)
             }
             Source::Pixels(at) => {

@@ -39,12 +39,12 @@ fn idx_with_and_without_gzip() {
     fs::write(folder.path().join("t-labels-idx1-ubyte.gz"), gzipped(&idx_labels(&[2, 0, 1]))).unwrap();
     let mut dataset = Dataset::open(Format::Idx, &path, None, &labels(3)).unwrap();
     assert_eq!(dataset.len(), 3);
-    let (sample, picture) = dataset.sample(1).unwrap();
+    let (sample, picture) = dataset.sample(1, DecodeLimits::default()).unwrap();
     assert_eq!((sample.label, picture.width, picture.height), (Some(0), 3, 2));
     assert_eq!(&picture.rgb[..6], [6, 6, 6, 7, 7, 7]);
-    dataset.narrow(2, None).unwrap();
-    assert_eq!(dataset.sample(0).unwrap().0.label, Some(1));
-    assert!(dataset.narrow(5, None).is_err());
+    dataset.narrow("2..".parse().unwrap()).unwrap();
+    assert_eq!(dataset.sample(0, DecodeLimits::default()).unwrap().0.label, Some(1));
+    assert!(dataset.narrow("5..".parse().unwrap()).is_err());
     assert!(error(Format::Idx, &path, None, 2).contains("#0: label 2 is no class"));
     fs::write(&path, &idx_pictures(3)[..20]).unwrap();
     assert!(error(Format::Idx, &path, None, 3).contains("3 pictures are announced, 0 are there"));
@@ -59,6 +59,27 @@ fn idx_with_and_without_gzip() {
 }
 
 #[test]
+fn a_range_is_exactly_what_was_asked_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("t-images-idx3-ubyte");
+    fs::write(&path, idx_pictures(6)).unwrap();
+    let names = |range: &str| -> Result<Vec<String>> {
+        let mut dataset = Dataset::open(Format::Idx, &path, None, &labels(3))?;
+        dataset.narrow(range.parse().map_err(anyhow::Error::msg)?)?;
+        Ok((0..dataset.len()).map(|index| dataset.name(index).rsplit('#').next().unwrap().to_owned()).collect())
+    };
+    assert_eq!(names("2..4").unwrap(), ["2", "3"]);
+    assert_eq!(names("4..").unwrap(), ["4", "5"]);
+    assert_eq!(names("..1").unwrap(), ["0"]);
+    for bad in ["4..7", "6..", "3..3", "4..2"] {
+        assert!(names(bad).unwrap_err().to_string().contains("has 6 samples, from 0 to 5"), "{bad}");
+    }
+    for bad in ["", "3", "a..b", "-1..2", "1..2..3"] {
+        assert!(names(bad).unwrap_err().to_string().contains("is no range"), "{bad}");
+    }
+}
+
+#[test]
 fn cifar_of_both_kinds() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("data.bin");
@@ -66,14 +87,14 @@ fn cifar_of_both_kinds() {
     record.extend([10u8; 1024].iter().chain(&[20; 1024]).chain(&[30; 1024]));
     fs::write(&path, record.repeat(2)).unwrap();
     let dataset = Dataset::open(Format::Cifar10, &path, None, &labels(10)).unwrap();
-    let (sample, picture) = dataset.sample(1).unwrap();
+    let (sample, picture) = dataset.sample(1, DecodeLimits::default()).unwrap();
     assert_eq!((dataset.len(), sample.label, picture.width), (2, Some(7), 32));
     assert!(picture.rgb.as_chunks::<3>().0.iter().all(|pixel| *pixel == [10, 20, 30]));
     assert!(error(Format::Cifar100, &path, None, 100).contains("no whole number of records"));
     record.insert(0, 3);
     fs::write(&path, &record).unwrap();
     let dataset = Dataset::open(Format::Cifar100, &path, None, &labels(100)).unwrap();
-    assert_eq!(dataset.sample(0).unwrap().0.label, Some(7), "the fine label is the second");
+    assert_eq!(dataset.sample(0, DecodeLimits::default()).unwrap().0.label, Some(7), "the fine label is the second");
     fs::write(&path, b"").unwrap();
     assert!(error(Format::Cifar10, &path, None, 10).contains("there are no samples"));
 }
@@ -100,7 +121,7 @@ fn folders_lists_and_imagenet() {
     fs::write(at("list.csv"), "file,class\nf/0/b.png,1\n").unwrap();
     let dataset = Dataset::open(Format::Csv, &at("list.csv"), None, &labels(2)).unwrap();
     assert_eq!(dataset.entries[0].2, Some(1));
-    assert!(format!("{:#}", dataset.sample(0).unwrap_err()).contains("b.png"));
+    assert!(format!("{:#}", dataset.sample(0, DecodeLimits::default()).unwrap_err()).contains("b.png"));
     fs::write(at("list.csv"), "file,class\nf/0/b.png,x\n").unwrap();
     assert!(error(Format::Csv, &at("list.csv"), None, 2).contains("list.csv:2:"));
     fs::write(at("truth.txt"), "ILSVRC2012_val_00000001.JPEG 1\n0\n").unwrap();
