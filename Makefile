@@ -105,7 +105,7 @@ bench-lab: models ## time calibration and selection at ImageNet's size, into doc
 	models/.venv/bin/python runtime/cli/bench/lab.py $(BIN) docs/figures
 
 .PHONY: reproduce
-reproduce: models ## the paper's table, test-swept and certified, for the pairs that are built, into docs/figures/reproduce.md
+reproduce: models models-fashion ## the paper's table, test-swept and certified, for the pairs that are built, into docs/figures/reproduce.md
 	$(PYTHON) models/reproduce.py $(BIN) docs/figures
 
 check-base: models ## the int8 base against the f32 base on the demo photos, into docs/figures/base.md

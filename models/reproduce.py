@@ -2,8 +2,8 @@
 
     reproduce.py TINYSAVER FIGURES
 
-Fashion-MNIST: of the 10,000 training images that no model was trained on, the first 2,000 choose saver and stages and make
-the path of thresholds, the other 8,000 certify; the 10,000 test images are looked at here only. ImageNet: the labelled
+Fashion-MNIST: the 2,000 development images choose saver and stages and make the path of thresholds, the 10,000 calibration
+images certify, the 10,000 test images are looked at here only. No model was trained on any of them. ImageNet: the labelled
 photos are too few to promise anything, and the tool has to say so. Writes reproduce.md and reproduce.json.
 """
 import datetime
@@ -16,7 +16,7 @@ import tempfile
 import tomllib
 
 MODELS = pathlib.Path(__file__).parent
-SELECTION, CALIBRATION = (50_000, 52_000), (52_000, 60_000)
+SELECTION, CALIBRATION = (48_000, 50_000), (50_000, 60_000)
 DROPS_PP = (0.01, 0.1, 0.5, 1.0)
 BARS = {("swept", 0.1): 85, ("swept", 0.5): 90, ("swept", 1.0): 93, ("certified", 0.5): 85}
 
@@ -64,9 +64,11 @@ def fashion_mnist(tool, pair):
     for path in images:
         if not path.is_file():
             raise SystemExit(f"{path}: is not there; fetch it with `make models-fashion`")
-    part = lambda name, bounds: tool.record(pair, name, "--data", images[0], "--format", "idx", "--range", "{}..{}".format(*bounds))
+    models = ["--models", ",".join(model["id"] for model in manifest["model"] if model["precision"] == "int8")]
+    common = [*models, "--format", "idx", "--data"]
+    part = lambda name, bounds: tool.record(pair, name, *common, images[0], "--range", "{}..{}".format(*bounds))
     selection, calibration = part("selection", SELECTION), part("calibration", CALIBRATION)
-    test = tool.record(pair, "test", "--data", images[1], "--format", "idx")
+    test = tool.record(pair, "test", *common, images[1])
     search = tool.json("select", selection, "--base", base, "--top", 99)["searches"][0]
     savers = [candidate["saver"] for candidate in search["candidates"] if candidate["enabled"]]
     if not savers:
@@ -136,14 +138,17 @@ def fashion_lines(result):
 
 
 def bar_lines(reports):
-    """What was asked for, and the best that any way of that kind gave."""
-    lines = ["| asked | operations below always-base | got | |", "|---|---|---|---|"]
+    """What was asked for beside what saver and base give (harms bounded), and three stages (harms less helps)."""
+    kinds = [name for name in ("rcps", "stages_ltt") if name in reports]
+    lines = ["| asked: operations below always-base | saver and base | three stages |", "|---|---|---|"]
     for (kind, drop), bar in BARS.items():
         how = "test-swept" if kind == "swept" else "certified"
-        found = [figures_of(report, how)[drop] for report in reports.values()]
-        best = max((figures for figures in found if isinstance(figures, dict)), key=lambda figures: figures["macs_saved"], default=None)
-        got = 100 * best["macs_saved"] if best else 0.0
-        lines.append(f"| {kind} at {drop} pp | at least {bar} % | {got:.1f} % | {'met' if got >= bar else 'not met'} |")
+        cells = []
+        for name in kinds:
+            figures = figures_of(reports[name], how)[drop]
+            saved = 100 * figures["macs_saved"] if isinstance(figures, dict) else 0.0
+            cells.append(f"{saved:.1f} %, {'met' if saved >= bar else 'not met'}")
+        lines.append(f"| at least {bar} %, {how} at {drop} pp | " + " | ".join(cells) + " |")
     return lines
 
 
