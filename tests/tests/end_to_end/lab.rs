@@ -275,6 +275,14 @@ fn the_ranking_may_be_by_time_or_by_joules() {
     assert!((delta("macs", "value") - delta("energy", "value") - 0.1).abs() < 1e-9, "0.3 and 0.2 of the base's cost");
     let low = |kind: &str| first[kind]["interval_95"]["low"].as_f64().unwrap();
     assert!((low("macs") - low("energy") - 0.1).abs() < 1e-9);
+    let arguments = ["select", &records, "--base", "base", "--by", "energy", "--json", "--energy-joules"];
+    let other = json(
+        &[&arguments[..], &["middle=0.95", "--energy-joules", "saver=0.1", "--latency-ms", "middle=0.5"]].concat(),
+    );
+    let other = &other["searches"][0]["candidates"];
+    assert_eq!((&other[0]["saver"], &other[0]["cost_ratio"]), (&"saver".into(), &0.1.into()), "{other}");
+    assert_eq!(other[1]["latency"]["cost_ratio"].as_f64(), Some(0.5), "{other}");
+    refused(&[&arguments[..], &["nobody=1"]].concat(), 2, &["no model 'nobody'"]);
     let latency = by("latency");
     assert_eq!(latency["candidates"].as_array().unwrap().len(), 1, "the saver takes longer than the base: {latency}");
 }
@@ -303,6 +311,25 @@ fn samples_that_are_in_both_files_are_counted() {
     let Finished { code, err, .. } =
         finish(&[&["evaluate", &records, "--calibration", &records][..], &PAIR].concat()).unwrap();
     assert!(code == 0 && err.contains("1000 of 1000 test samples are calibration samples"), "{err}");
+}
+
+#[test]
+fn samples_that_repeat_others_are_counted_where_a_promise_rests_on_them() {
+    let logits = Logits::new(1_000, 25);
+    for name in ["saver.csv", "base.csv"] {
+        let text = fs::read_to_string(logits.path(name)).unwrap();
+        // The first three samples once more at the end.
+        let again: Vec<&str> = text.lines().skip(1).take(3).collect();
+        logits.write(name, &format!("{text}{}\n", again.join("\n")));
+    }
+    let logits = logits.imported(&[]);
+    let records = logits.text("records.parquet");
+    let made = finish(&[&["calibrate", &records, "--epsilon-pp", "3"][..], &PAIR].concat()).unwrap();
+    assert!(made.code == 0 && made.err.contains("3 of 1003 samples repeat another one"), "{}", made.err);
+    let other = Logits::new(1_000, 26).imported(&[]);
+    let other = other.text("records.parquet");
+    let made = finish(&[&["calibrate", &other, "--epsilon-pp", "3"][..], &PAIR].concat()).unwrap();
+    assert!(made.code == 0 && !made.err.contains("repeat"), "{}", made.err);
 }
 
 #[test]

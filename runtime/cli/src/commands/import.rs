@@ -40,7 +40,11 @@ pub struct ImportArgs {
     out: PathBuf,
 }
 
-fn parse_pair<T: std::str::FromStr>(text: &str) -> Result<(String, T), String> {
+/// `ID=VALUE`.
+///
+/// # Errors
+/// It is not of this form.
+pub fn parse_pair<T: std::str::FromStr>(text: &str) -> Result<(String, T), String> {
     let (id, value) = text.split_once('=').ok_or("ID=VALUE is wanted")?;
     Ok((id.to_owned(), value.parse().map_err(|_| format!("`{value}` is not what is wanted after ID="))?))
 }

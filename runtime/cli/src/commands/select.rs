@@ -3,15 +3,17 @@
 use std::io::Write;
 use std::path::PathBuf;
 
-use anyhow::Context;
+use anyhow::{Context, Result};
 use serde_json::json;
 use tinysaver_core::select::Interval;
 
 use crate::commands::calibrate::write_page;
+use crate::commands::import::parse_pair;
 use crate::failure::Failure;
 use crate::lab::page::pool_page;
 use crate::lab::paper_pairs::{PaperPair, paper_pairs};
 use crate::lab::parquet_file;
+use crate::lab::records::Records;
 use crate::lab::selection::{Candidate, Cost, Delta, Options, Search, search_all};
 
 /// What to search.
@@ -32,6 +34,12 @@ pub struct SelectArgs {
     /// What they are ranked by; the others are shown beside it
     #[arg(long, value_name = "COST", value_enum, default_value = "macs")]
     by: Cost,
+    /// Milliseconds of an inference on the board that is meant, instead of those in the records
+    #[arg(long, value_name = "ID=MS", value_parser = parse_pair::<f64>)]
+    latency_ms: Vec<(String, f64)>,
+    /// Joules of an inference on the board that is meant
+    #[arg(long, value_name = "ID=J", value_parser = parse_pair::<f64>)]
+    energy_joules: Vec<(String, f64)>,
     /// How many candidates are shown for each base, and get an interval
     #[arg(long, value_name = "N", default_value_t = 5)]
     top: usize,
@@ -52,7 +60,8 @@ pub struct SelectArgs {
 /// Searches and shows.
 pub fn execute(args: &SelectArgs, out: &mut dyn Write) -> Result<(), Failure> {
     let Some(path) = &args.records else { return show_paper(args, out) };
-    let records = parquet_file::read(path).map_err(Failure::config)?;
+    let mut records = parquet_file::read(path).map_err(Failure::config)?;
+    set_costs(args, &mut records).with_context(|| path.display().to_string()).map_err(Failure::config)?;
     let options = Options {
         base: args.base.clone(),
         pool: args.pool.clone(),
@@ -73,6 +82,16 @@ pub fn execute(args: &SelectArgs, out: &mut dyn Write) -> Result<(), Failure> {
     }
     for search in &searches {
         show(out, search, samples)?;
+    }
+    Ok(())
+}
+
+fn set_costs(args: &SelectArgs, records: &mut Records) -> Result<()> {
+    for (id, milliseconds) in &args.latency_ms {
+        records.info_mut(id)?.latency_us = Some(milliseconds * 1e3);
+    }
+    for (id, joules) in &args.energy_joules {
+        records.info_mut(id)?.energy_joules = Some(*joules);
     }
     Ok(())
 }

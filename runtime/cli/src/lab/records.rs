@@ -182,6 +182,16 @@ impl Records {
         })
     }
 
+    /// What is known of a model, to be changed.
+    ///
+    /// # Errors
+    /// There is none of this id.
+    pub fn info_mut(&mut self, id: &str) -> Result<&mut ModelInfo> {
+        self.model(id)?;
+        let model = self.models.iter_mut().find(|model| model.info.id == id);
+        model.map(|model| &mut model.info).with_context(|| format!("no model '{id}'"))
+    }
+
     /// Adds samples of the same models.
     ///
     /// # Errors

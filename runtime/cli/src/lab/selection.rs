@@ -32,12 +32,12 @@ impl Cost {
 
     fn wanted(self, info: &ModelInfo) -> Result<f64> {
         let (what, flag) = match self {
-            Self::Macs => ("operations are", "--macs"),
+            Self::Macs => ("operations are", "import --macs"),
             Self::Latency => ("milliseconds are", "--latency-ms"),
             Self::Energy => ("joules are", "--energy-joules"),
         };
         let id = &info.id;
-        self.of(info).with_context(|| format!("model '{id}': its {what} not known; import it with {flag} {id}=N"))
+        self.of(info).with_context(|| format!("model '{id}': its {what} not known; name them with {flag} {id}=N"))
     }
 }
 
