@@ -512,3 +512,21 @@ fn record_goes_on_where_it_was_stopped_and_select_reads_what_it_wrote() {
     fs::write(list, "file,class\na.jpg,1000\n").unwrap();
     refused(&arguments, 2, &["a.jpg: label 1000 is no class"]);
 }
+
+/// What the project's own labelled pair promises, on its committed records of 10,000 calibration and 10,000 test pictures.
+#[test]
+fn the_committed_pair_keeps_its_certified_promise_on_the_test_set() {
+    let fashion = root().join("models/fashion-mnist");
+    let file = |name: &str| fashion.join(name).to_str().unwrap().to_owned();
+    let (calibration, test) = (file("records/calibration.parquet"), file("records/test.parquet"));
+    let pair = ["--saver", "mobile-4900k-int8", "--base", "resnet-124m-int8"];
+    let made = json(&[&["calibrate", &calibration, "--method", "ltt", "--json"][..], &pair].concat());
+    let committed: toml::Table = fs::read_to_string(file("policy.toml")).unwrap().parse().unwrap();
+    let threshold = |value: Option<f64>| (value.unwrap() * 1e6).round();
+    assert_eq!(threshold(made["threshold"].as_f64()), threshold(committed["threshold"].as_float()), "{made}");
+    let report = json(&["evaluate", &test, "--policy", &file("policy.toml"), "--json"]);
+    let figures = &report["rows"][0]["figures"];
+    assert!(figures["drop_pp"].as_f64().unwrap() <= 0.5, "the promise: {report}");
+    assert!(figures["macs_saved"].as_f64().unwrap() >= 0.85, "what the pair is there to show: {report}");
+    assert!(report["always_base"]["accuracy"].as_f64().unwrap() >= 0.945, "{report}");
+}

@@ -118,7 +118,10 @@ fn on_a_small_disk(script: &str) -> Finished {
 
 #[test]
 fn on_a_full_disk_the_oldest_records_go_first() {
-    let settings = root().join("target").join("small-files.toml");
+    // Not in /tmp, which the small disk may cover; and cargo's target may be elsewhere.
+    let target = root().join("target");
+    std::fs::create_dir_all(&target).unwrap();
+    let settings = target.join("small-files.toml");
     std::fs::write(&settings, "[log]\nmax_file_bytes = 12000\n").unwrap();
     let run = "\"$1\" run -q --threshold 0 --source 'test://?frames=400&size=64x64' --log \"$2\"";
     let finished = on_a_small_disk(&format!("{run} --config {} && \"$1\" report --json \"$2\"", settings.display()));
