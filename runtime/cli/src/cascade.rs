@@ -1,9 +1,10 @@
 //! Saver, gate and base, loaded and ready: a picture in, an answer out.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use tinysaver_board::{FramePreprocessor, FrameWay, Preprocessor, Tensor};
+use tinysaver_core::energy::{EnergyStage, FrameWork};
 use tinysaver_core::{Answer, Decision, Exit, Gate, InputWay, LumaGrid, Score, StageMicros, Temperature, top1};
 use tinysaver_engine::{Engine, Input, KernelChoice, load_best};
 
@@ -251,12 +252,28 @@ impl Cascade {
         })
     }
 
-    /// Microseconds of a frame's stages in which this board computed with f32.
-    pub fn f32_us(&self, stages: &StageMicros) -> u64 {
+    /// What the ledger has to know of a frame's work on the thread that infers. A base that worked elsewhere, or on a
+    /// thread of its own, was not a part of it.
+    pub fn work(&self, stages: &StageMicros, sent_bytes: Option<u64>) -> FrameWork {
         let is_real = |stage: &Stage| !stage.engine.name().starts_with("int8");
-        let saver_us = stages.saver.filter(|_| is_real(&self.saver)).unwrap_or(0);
-        let base_us = stages.base.filter(|_| self.local_base.as_ref().is_some_and(is_real)).unwrap_or(0);
-        saver_us.saturating_add(base_us)
+        let base_is_real = self.local_base.as_ref().map(is_real);
+        let mut work = FrameWork::default();
+        let times = [
+            (EnergyStage::Capture, stages.read, false),
+            (EnergyStage::Decode, stages.decode, false),
+            (EnergyStage::Preprocess, stages.resize, false),
+            (EnergyStage::Saver, stages.saver, is_real(&self.saver)),
+            (EnergyStage::Encode, stages.encode, false),
+            (EnergyStage::Transmit, stages.transmit, false),
+            (EnergyStage::BaseLocal, stages.base.filter(|_| base_is_real.is_some()), base_is_real == Some(true)),
+        ];
+        for (stage, micros, is_f32) in times {
+            if let Some(micros) = micros {
+                work.took(stage, Duration::from_micros(micros), is_f32);
+            }
+        }
+        work.sent(sent_bytes.unwrap_or(0));
+        work
     }
 
     fn label(&self, class: usize) -> String {

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use tinysaver_core::{Answer, Outcome, RECORD_SCHEMA, Record, StageMicros};
 
 use crate::cascade::Cascade;
+use crate::energy::BoardWatch;
 use crate::feed::Feed;
 use crate::frames::{Drop, micros_since};
 use crate::truth::Truth;
@@ -19,18 +20,20 @@ pub struct Recorder {
     truth: Truth,
     saver_model: String,
     base_model: String,
+    board: BoardWatch,
     next_sequence: u64,
 }
 
 impl Recorder {
     /// For a run that begins now.
-    pub fn new(cascade: &Cascade, truth: Truth) -> Self {
+    pub fn new(cascade: &Cascade, truth: Truth, board: BoardWatch) -> Self {
         Self {
             started: Instant::now(),
             run: format!("{}-{}", Timestamp::now().strftime("%Y%m%dT%H%M%SZ"), std::process::id()),
             truth,
             saver_model: cascade.saver.short_hash.clone(),
             base_model: cascade.base.short_hash.clone(),
+            board,
             next_sequence: 0,
         }
     }
@@ -82,6 +85,8 @@ impl Recorder {
             stages_us,
             latency_us,
             frame_age_us,
+            sent_bytes: None,
+            throttle: self.board.throttle_bits(),
             energy: None,
             saver_model: self.saver_model.clone(),
             base_model: self.base_model.clone(),

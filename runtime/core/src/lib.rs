@@ -17,6 +17,7 @@ pub mod risk;
 pub mod route;
 mod score;
 pub mod select;
+pub mod spend;
 mod summary;
 mod tensor;
 

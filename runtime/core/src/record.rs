@@ -144,6 +144,12 @@ pub struct StageMicros {
     /// The saver's inference and the gate.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub saver: Option<u64>,
+    /// Coding the frame for a base elsewhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub encode: Option<u64>,
+    /// Handing it to the network.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub transmit: Option<u64>,
     /// The base's inference.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub base: Option<u64>,
@@ -233,6 +239,13 @@ pub struct Record {
     /// How old a live source's frame was when its answer was there, by the camera's own time stamp where there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub frame_age_us: Option<u64>,
+    /// Bytes that went to a base elsewhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sent_bytes: Option<u64>,
+    /// What held the board back when the frame was done: the bits of the Raspberry Pi's `get_throttled`; absent where the
+    /// board cannot tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub throttle: Option<u32>,
     /// What it cost, where that is measured or modelled.
     #[serde(flatten)]
     pub energy: Option<FrameEnergy>,
@@ -271,6 +284,7 @@ impl Record {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
+    use crate::energy::{EnergyStage, StageEnergies, StageEnergy};
     use proptest::prelude::*;
 
     /// A record to vary in tests.
@@ -304,10 +318,12 @@ pub(crate) mod tests {
                 decode: Some(800),
                 resize: Some(70),
                 saver: Some(9_000),
-                base: None,
+                ..StageMicros::default()
             },
             latency_us: 10_000,
             frame_age_us: None,
+            sent_bytes: None,
+            throttle: None,
             energy: None,
             saver_model: "0123456789abcdef".into(),
             base_model: "fedcba9876543210".into(),
@@ -370,11 +386,17 @@ pub(crate) mod tests {
             energy_idle_us: 20_000,
             energy_waiting_uj: 0,
             energy_waiting_us: 0,
+            energy_stages: StageEnergies::default(),
         });
+        let stages = &mut record.energy.as_mut().unwrap().energy_stages;
+        stages
+            .set(EnergyStage::Saver, StageEnergy { us: 9_000, cpu_us: 9_000, uj: 33_000, above_idle_uj: Some(8_000) });
+        record.throttle = Some(0x5_0005);
         let line = serde_json::to_string(&record).unwrap();
         let fields = concat!(
-            r#""energy_source":"modelled:pi4","energy_uj":37000,"energy_above_idle_uj":9000,"energy_wall_us":10000,"#,
-            r#""energy_cpu_us":10000,"energy_idle_uj":56000,"energy_idle_us":20000,"saver_model""#
+            r#""throttle":327685,"energy_source":"modelled:pi4","energy_uj":37000,"energy_above_idle_uj":9000,"energy_wall_us":10000,"#,
+            r#""energy_cpu_us":10000,"energy_idle_uj":56000,"energy_idle_us":20000,"#,
+            r#""energy_stages":{"saver":{"us":9000,"cpu_us":9000,"uj":33000,"above_idle_uj":8000}},"saver_model""#
         );
         assert!(line.contains(fields), "{line}");
         assert_eq!(serde_json::from_str::<Record>(&line).unwrap(), record);

@@ -32,13 +32,18 @@ pub enum Stage {
     Resize,
     /// The saver's inference.
     Saver,
+    /// Coding for a base elsewhere.
+    Encode,
+    /// Handing that to the network.
+    Transmit,
     /// The base's inference.
     Base,
 }
 
 impl Stage {
     /// Every stage in a frame's order.
-    pub const ALL: [Self; 6] = [Self::Wait, Self::Read, Self::Decode, Self::Resize, Self::Saver, Self::Base];
+    pub const ALL: [Self; 8] =
+        [Self::Wait, Self::Read, Self::Decode, Self::Resize, Self::Saver, Self::Encode, Self::Transmit, Self::Base];
 
     /// The name in tables.
     #[must_use]
@@ -49,17 +54,23 @@ impl Stage {
             Self::Decode => "decode",
             Self::Resize => "resize",
             Self::Saver => "saver",
+            Self::Encode => "encode",
+            Self::Transmit => "transmit",
             Self::Base => "base",
         }
     }
 
-    fn micros(self, stages: &StageMicros) -> Option<u64> {
+    /// Its microseconds, if it ran.
+    #[must_use]
+    pub fn micros(self, stages: &StageMicros) -> Option<u64> {
         match self {
             Self::Wait => stages.wait,
             Self::Read => stages.read,
             Self::Decode => stages.decode,
             Self::Resize => stages.resize,
             Self::Saver => stages.saver,
+            Self::Encode => stages.encode,
+            Self::Transmit => stages.transmit,
             Self::Base => stages.base,
         }
     }

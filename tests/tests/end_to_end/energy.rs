@@ -40,14 +40,27 @@ fn a_board_without_a_sensor_is_modelled_and_the_books_are_the_integral_of_its_po
         assert!(number(&record["energy_uj"]) > number(&record["energy_above_idle_uj"]), "{record}");
     }
     // 2.81 W on the clock; (6.39 - 2.81) / 4 W on each core: both models are int8.
-    let (work_us, between_us) = (sum(&records, "energy_wall_us"), sum(&records, "energy_idle_us"));
+    let sinks =
+        |field: &str| -> f64 { records.iter().filter_map(|r| r["energy_stages"]["sinks"][field].as_f64()).sum() };
+    let (work_us, between_us) = (sum(&records, "energy_wall_us"), sum(&records, "energy_idle_us") + sinks("us"));
     let work_uj = 2.81 * work_us + 0.895 * sum(&records, "energy_cpu_us");
     assert!((sum(&records, "energy_uj") / work_uj - 1.0).abs() < 0.01, "{summary}");
-    let idle_uj = sum(&records, "energy_idle_uj");
+    let idle_uj = sum(&records, "energy_idle_uj") + sinks("uj");
     assert!(
         idle_uj >= 2.81 * between_us * 0.99 && idle_uj <= 2.81 * between_us + 4.0 * 0.895 * between_us,
         "{summary}"
     );
+    for record in &records {
+        let stages = record["energy_stages"].as_object().unwrap();
+        assert!(["capture", "decode", "preprocess", "saver", "other"].iter().all(|stage| stages.contains_key(*stage)));
+        assert_eq!(stages.contains_key("base_local"), record["exit"] == "base_local", "{record}");
+        let of_frame = || stages.iter().filter(|(stage, _)| *stage != "sinks" && *stage != "wait");
+        for (field, whole) in [("us", "energy_wall_us"), ("cpu_us", "energy_cpu_us"), ("uj", "energy_uj")] {
+            let parts: f64 = of_frame().map(|(_, spent)| number(&spent[field])).sum();
+            assert!((parts - number(&record[whole])).abs() <= 8.0, "{field}: {parts} in {record}");
+        }
+        assert!(number(&stages["saver"]["us"]) > 0.0, "{record}");
+    }
     // Nothing between the first frame and the last answer is missing.
     let last_us = number(&records.last().unwrap()["monotonic_us"]);
     assert!(((work_us + between_us) / last_us - 1.0).abs() < 0.1, "{work_us} + {between_us} of {last_us}");
@@ -59,6 +72,12 @@ fn a_board_without_a_sensor_is_modelled_and_the_books_are_the_integral_of_its_po
     // Above idling, by processor time: what else the machine does cannot turn it round.
     let mean = |exit: &str| number(&row(energy, exit)["above_idle_uj"]) / number(&row(energy, exit)["frames"]);
     assert!(mean("base_local") > mean("saver"), "{energy}");
+    let stages = row(energy, "base_local")["stages"].as_array().unwrap();
+    let joules = |stage: &str| number(&stages.iter().find(|part| part["stage"] == stage).unwrap()["uj"]);
+    assert!(joules("base_local") > joules("saver"), "{energy}");
+    let saver = &energy["always_saver"];
+    assert_eq!(saver["frames"], energy["all"]["frames"], "{energy}");
+    assert!(number(&saver["joules"]) > 0.0 && number(&saver["saved_ratio"]) < 0.0, "{energy}");
     let base = &energy["always_base"];
     assert_eq!(base["frames"], row(energy, "base_local")["frames"], "{energy}");
     assert!(number(&base["joules"]) > 0.0 && number(&base["saved_ratio"]) < 1.0, "{energy}");
@@ -139,6 +158,11 @@ fn waiting_for_a_base_elsewhere_is_booked_as_waiting() {
     assert!(number(&energy["waiting"]["uj"]) >= 2.8 * number(&energy["waiting"]["wall_us"]), "{energy}");
     assert!(number(&energy["waiting"]["wall_us"]) > 0.0, "{energy}");
     assert_eq!(energy["always_base"], Value::Null, "no base ran here");
+    for record in &records {
+        assert!(number(&record["sent_bytes"]) > 1000.0 && number(&record["stages_us"]["encode"]) >= 0.0, "{record}");
+        let stages = &record["energy_stages"];
+        assert!(number(&stages["transmit"]["uj"]) >= 0.0 && stages["base_local"] == Value::Null, "{record}");
+    }
 }
 
 /// The board's files as they would be below `/`.
@@ -224,4 +248,50 @@ fn a_sensor_that_never_gives_a_value_invents_none() {
     let (records, summary) = run_json(&["--source", PATTERN, "--power-sensor", "file:/no/such/meter"]);
     assert!(records.iter().all(|record| record["energy_uj"] == Value::Null));
     assert_eq!(summary["energy"].as_array().unwrap().len(), 0, "{summary}");
+}
+
+#[test]
+fn what_holds_the_board_back_is_on_every_record() {
+    let root = tree(PI4);
+    let arguments = ["--source", "test://?frames=2", "--system-root", root.path().to_str().unwrap()];
+    let (records, _) = run_json(&[&arguments[..], &["--power-sensor", "none"]].concat());
+    assert!(records.iter().all(|record| record["throttle"] == 0x5_0005), "{records:?}");
+    let (records, _) = run_json(&["--source", "test://?frames=2", "--system-root", "/no/such/root"]);
+    assert!(records.iter().all(|record| record["throttle"] == Value::Null), "unknown is not well");
+}
+
+#[test]
+fn coefficients_are_fitted_to_a_meters_readings_and_run_takes_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("readings.csv");
+    let fit = |text: &str, more: &[&str]| {
+        fs::write(&file, text).unwrap();
+        finish(&[&["power", "fit", file.to_str().unwrap(), "--cores", "4"], more].concat()).unwrap()
+    };
+    let readings = "# USB meter\nwatts,busy_cores,f32_cores,sent_bytes_per_second\n2.81,0,0,0\n3.70,1,0,0\n6.40,4,0,0\n\
+                    5.79,0,4,0\n3.41,0,0,300000\n4.62,1.5,0.5,50000\n";
+    let Finished { code, out, err } = fit(readings, &["--note", "USB meter, \"my\" Pi 4"]);
+    assert_eq!(code, 0, "{err}");
+    let key = |key: &str| -> f64 {
+        let line = out.lines().find(|line| line.starts_with(key)).unwrap_or_else(|| panic!("{key}: {out}"));
+        line.split(['=', '#']).nth(1).unwrap().trim().parse().unwrap()
+    };
+    assert!((key("idle_watts") - 2.81).abs() < 0.05 && (key("full_cpu_watts") - 6.39).abs() < 0.1, "{out}");
+    assert!((key("full_cpu_f32_watts") - 5.81).abs() < 0.1, "{out}");
+    assert!((key("radio_microjoules_per_byte") - 2.0).abs() < 0.2, "{out}");
+    assert!(out.contains("residual 0.0") && out.contains("my"), "{out}");
+    let profile = folder.path().join("mine.toml");
+    fs::write(&profile, format!("name = \"mine\"\n[cpu]\ncores = 4\n{out}")).unwrap();
+    let profile = profile.to_str().unwrap();
+    let (records, _) = run_json(&["--source", "test://?frames=2", "--board", profile, "--power-sensor", "none"]);
+    assert_eq!(records[0]["energy_source"], "modelled:mine");
+    for (text, words) in [
+        ("watts,busy_cores\n2.8,0\n6.4,4\n", "2 readings for 2 unknowns: at least 3"),
+        ("watts,busy_cores\n2.8,2\n2.9,2\n2.7,2\n", "busy_cores cannot be told from idle power"),
+        ("watts,busy_cores\n2.8,0\n6.4,x\n", "readings.csv:3: 'x' is no number"),
+        ("watts,busy_cores\n2.8,0\n6.4,9\n3,1\n", "9 cores were busy, the board has 4"),
+    ] {
+        let Finished { code, err, .. } = fit(text, &[]);
+        assert!(code == 2 && err.contains(words), "{text}: {code} {err}");
+    }
 }

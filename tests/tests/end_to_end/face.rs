@@ -225,8 +225,17 @@ fn first_photo() -> String {
 
 #[test]
 fn promtool_finds_nothing_to_complain_about() {
-    let page = Page::start(&[&PACED[..], &["--threshold", "0.3"]].concat());
+    let board = tempfile::tempdir().unwrap();
+    let firmware = board.path().join("sys/devices/platform/soc/soc:firmware");
+    fs::create_dir_all(&firmware).unwrap();
+    fs::write(firmware.join("get_throttled"), "50005\n").unwrap();
+    let modelled = ["--board", "pi4", "--power-sensor", "none", "--system-root", board.path().to_str().unwrap()];
+    let page = Page::start(&[&PACED[..], &["--threshold", "0.3"], &modelled].concat());
     page.until("answering", |page| page.status()["answered"].as_u64().unwrap() >= 20);
+    let joules = |exit: &str| format!("tinysaver_energy_joules_total{{source=\"modelled:pi4\",exit=\"{exit}\"}}");
+    assert!(page.metric(&joules("saver")) > 0.0 && page.metric(&joules("idle")) > 0.0);
+    assert!(page.metric("tinysaver_stage_seconds_count{stage=\"saver\"}") >= 20.0);
+    assert_eq!((page.metric("tinysaver_throttle_bits"), page.metric("tinysaver_throttled")), (327_685.0, 1.0));
     page.watch().picture();
     let (_, text) = page.get("/metrics");
     assert_eq!(page.end().code, 0);

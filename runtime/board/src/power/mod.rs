@@ -9,6 +9,7 @@ mod external;
 mod health;
 mod hwmon;
 mod ina3221;
+mod load;
 mod pmic;
 mod pmic_sys;
 mod rapl;
@@ -19,6 +20,7 @@ mod tree;
 
 pub use choice::{SensorChoice, choose_sensor};
 pub use health::{Clock, Health, Temperature, read_health};
+pub use load::CpuLoad;
 pub use sampler::{PowerSampler, SamplerStatus};
 pub use sensor::{PowerError, PowerSensor, Sensors, find_sensors};
 pub use tree::{RealTree, SysTree};

@@ -8,10 +8,12 @@ use anyhow::{Context, Result};
 use cpu_time::ThreadTime;
 use serde::Serialize;
 use serde_json::json;
-use tinysaver_core::Element;
+use tinysaver_core::{Element, InputSpec};
 use tinysaver_engine::{Engine, Input, KernelChoice, LoadError, load_best};
 
+use super::bench_board;
 use crate::config::{RunSettingsArgs, Settings, SettingsArgs};
+use crate::energy::EnergyArgs;
 use crate::failure::Failure;
 use crate::pair::Pair;
 
@@ -36,7 +38,34 @@ pub struct BenchArgs {
     pixels: Option<usize>,
     /// As one JSON object
     #[arg(long)]
-    json: bool,
+    pub(super) json: bool,
+    /// Every model of the pair and every other stage, with joules, as Markdown or, with --json, as what --compare takes
+    #[arg(long, conflicts_with_all = ["files", "count", "pixels"])]
+    all: bool,
+    /// With --all: how long each is run after its warm-up
+    #[arg(long, value_name = "SECONDS", default_value_t = 10.0, value_parser = parse_seconds, requires = "all")]
+    pub(super) seconds: f64,
+    /// With --all: what changed since an older `bench --all --json`
+    #[arg(long, value_name = "OLD.json", requires = "all")]
+    pub(super) compare: Option<PathBuf>,
+    /// With --all: the round trip to a base elsewhere, inference included, for the break-even
+    #[arg(long, value_name = "MS", default_value_t = 50.0, value_parser = parse_round_trip, requires = "all")]
+    pub(super) rtt_ms: f64,
+    #[command(flatten)]
+    pub(super) energy: EnergyArgs,
+}
+
+fn parse_seconds(text: &str) -> Result<f64, String> {
+    parse_within(text, 0.01, 3600.0)
+}
+
+fn parse_round_trip(text: &str) -> Result<f64, String> {
+    parse_within(text, 0.0, 1e6)
+}
+
+fn parse_within(text: &str, least: f64, most: f64) -> Result<f64, String> {
+    let number: f64 = text.parse().map_err(|_| "not a number".to_owned())?;
+    if (least..=most).contains(&number) { Ok(number) } else { Err(format!("not from {least} to {most}")) }
 }
 
 /// A model to be timed.
@@ -74,6 +103,9 @@ struct Timing {
 /// Times every model.
 pub fn execute(args: &BenchArgs, out: &mut dyn Write) -> Result<(), Failure> {
     let settings = Settings::gather(&args.settings, &RunSettingsArgs::default()).map_err(Failure::config)?;
+    if args.all {
+        return bench_board::execute(args, &settings, out);
+    }
     let candidates = candidates(args, &settings).map_err(Failure::config)?;
     let mut timings = Vec::new();
     for candidate in candidates {
@@ -137,11 +169,17 @@ fn file_name(path: &Path) -> String {
     path.file_name().map_or_else(|| path.display().to_string(), |name| name.to_string_lossy().into_owned())
 }
 
+/// A picture that shows nothing, as bytes and as real numbers.
+pub(super) fn made_up(spec: &InputSpec) -> (Vec<u8>, Vec<f32>) {
+    let steps: Vec<u8> = (0u8..=250).cycle().step_by(37).take(spec.len()).collect();
+    let reals = steps.iter().map(|&step| f32::from(step) / 128.0 - 1.0).collect();
+    (steps, reals)
+}
+
 /// Times `count` inferences of a made-up picture: what is on it does not change what it costs.
 fn time(model: String, engine: &mut dyn Engine, count: u32) -> Result<Timing> {
     let spec = engine.input();
-    let steps: Vec<u8> = (0u8..=250).cycle().step_by(37).take(spec.len()).collect();
-    let reals: Vec<f32> = steps.iter().map(|&step| f32::from(step) / 128.0 - 1.0).collect();
+    let (steps, reals) = made_up(&spec);
     let input = match spec.element {
         Element::U8 { .. } => Input::U8(&steps),
         Element::F32 => Input::F32(&reals),

@@ -1,6 +1,7 @@
 //! One file a subcommand.
 
 mod bench;
+mod bench_board;
 #[cfg(feature = "lab")]
 mod calibrate;
 mod cameras;
@@ -15,6 +16,7 @@ mod model;
 mod pki;
 mod plan;
 mod power;
+mod power_fit;
 #[cfg(feature = "lab")]
 mod record;
 mod replay;

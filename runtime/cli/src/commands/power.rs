@@ -6,11 +6,13 @@ use std::time::Duration;
 use tinysaver_board::Throttle;
 use tinysaver_board::power::Health;
 
+use super::power_fit;
 use crate::energy::{EnergyArgs, EnergyFile, EnergySettings, SensorReading, Survey};
 use crate::failure::Failure;
 
 /// Arguments of `power`.
 #[derive(clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub struct PowerArgs {
     #[command(flatten)]
     energy: EnergyArgs,
@@ -20,6 +22,14 @@ pub struct PowerArgs {
     /// As one JSON object
     #[arg(long)]
     json: bool,
+    #[command(subcommand)]
+    command: Option<PowerCommand>,
+}
+
+#[derive(clap::Subcommand)]
+enum PowerCommand {
+    /// Fit a profile's coefficients to readings of a plug's or USB meter; prints TOML for the profile
+    Fit(power_fit::FitArgs),
 }
 
 fn parse_seconds(text: &str) -> Result<f64, String> {
@@ -29,6 +39,9 @@ fn parse_seconds(text: &str) -> Result<f64, String> {
 
 /// Reads and shows them.
 pub fn execute(args: &PowerArgs, out: &mut dyn Write) -> Result<(), Failure> {
+    if let Some(PowerCommand::Fit(args)) = &args.command {
+        return power_fit::execute(args, out);
+    }
     let settings = EnergySettings::gather(&args.energy, None, EnergyFile::default()).map_err(Failure::Config)?;
     let survey = Survey::take(&settings, Duration::from_secs_f64(args.seconds)).map_err(Failure::Config)?;
     if args.json {
@@ -52,6 +65,9 @@ fn write_survey(out: &mut dyn Write, survey: &Survey) -> io::Result<()> {
     }
     for sensor in &survey.sensors {
         write_sensor(out, sensor)?;
+    }
+    if let (Some(busy), Some(cores)) = (survey.busy_cores, survey.cores) {
+        writeln!(out, "busy cores: {busy:.2} of {cores}")?;
     }
     for problem in &survey.problems {
         writeln!(out, "cannot be used: {problem}")?;

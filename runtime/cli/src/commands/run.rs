@@ -7,11 +7,12 @@ use std::time::Duration;
 
 use anyhow::Context;
 use tinysaver_board::{Dropped, Fault, Next};
+use tinysaver_core::energy::Account;
 use tinysaver_core::{Outcome, Record, StageMicros};
 
 use crate::cascade::Cascade;
 use crate::config::{RunSettingsArgs, Settings, SettingsArgs};
-use crate::energy::EnergyMeter;
+use crate::energy::{BoardWatcher, EnergyMeter};
 use crate::face::{About, follow};
 use crate::failure::Failure;
 use crate::feed::Feed;
@@ -52,6 +53,7 @@ struct Run<'a> {
     offload: Option<Offload>,
     reuse: Option<Reuse>,
     energy: Option<EnergyMeter>,
+    board: BoardWatcher,
 }
 
 /// Classifies every frame of the source.
@@ -88,10 +90,11 @@ impl<'a> Run<'a> {
         // Last, so that a camera's first frame is not old before the models are there.
         let feed = Feed::open(source, settings.pace)?;
         let truth = Truth::find(settings.truth.as_deref(), feed.paths(), cascade.labels.len())?;
-        let recorder = Recorder::new(&cascade, truth);
+        let board = BoardWatcher::start(&settings.energy.root).context("cannot watch the board")?;
+        let recorder = Recorder::new(&cascade, truth, board.watch());
         let reuse = settings.reuse.map(Reuse::new);
         let energy = EnergyMeter::start(&settings.energy)?;
-        Ok(Self { settings, frames, feed, cascade, recorder, offload, reuse, energy })
+        Ok(Self { settings, frames, feed, cascade, recorder, offload, reuse, energy, board })
     }
 
     fn about(&self) -> About {
@@ -100,12 +103,14 @@ impl<'a> Run<'a> {
             source: self.feed.address().to_owned(),
             models: format!("saver {}, base {}", saver.entry.id, base.entry.id),
             capture: self.feed.watch(),
+            board: self.board.watch(),
         }
     }
 
     /// Until the source ends, the user has had enough, or a recorded source cannot be read on, which is returned.
     fn classify(&mut self, interrupt: &Interrupt, sinks: &mut Sinks) -> Result<Option<Fault>, Failure> {
         sinks.begin(self.feed.status())?;
+        self.book_between(Account::Idle);
         let mut left = self.frames.unwrap_or(u64::MAX);
         let mut fault = None;
         while left > 0 && !interrupt.requested() {
@@ -138,6 +143,7 @@ impl<'a> Run<'a> {
                     break;
                 }
             }
+            self.book_between(Account::Sinks);
             left -= 1;
         }
         self.feed.stop();
@@ -146,32 +152,31 @@ impl<'a> Run<'a> {
         Ok(fault)
     }
 
-    /// Waits for the next frame. A recorded frame's work begins with reading it, a live one's when it has come.
+    /// Waits for the next frame. A recorded frame's work begins with reading it (what was before is booked already), a
+    /// live one's when it has come.
     fn next(&mut self) -> Result<Next, Fault> {
         let has_time = self.feed.has_time();
-        if has_time {
-            self.book_between();
-        }
         let next = self.feed.next(self.offload.as_ref().map_or(Duration::MAX, Offload::quiet_for));
         if !has_time {
-            self.book_between();
+            let frames_wait = self.offload.as_ref().is_some_and(Offload::is_waiting);
+            self.book_between(if frames_wait { Account::Waiting } else { Account::Idle });
         }
         next
     }
 
     /// Time and energy since the last booking were no frame's.
-    fn book_between(&mut self) {
-        let frames_wait = self.offload.as_ref().is_some_and(Offload::is_waiting);
+    fn book_between(&mut self, account: Account) {
         if let Some(energy) = &mut self.energy {
-            energy.between(frames_wait);
+            energy.between(account);
         }
     }
 
     /// They were for the frame in hand, whose record this is; one that waits for a base has it already.
     fn book(&mut self, mut record: Option<Box<Record>>) -> Option<Box<Record>> {
         let Some(energy) = &mut self.energy else { return record };
-        let f32_us = record.as_ref().map_or(0, |record| self.cascade.f32_us(&record.stages_us));
-        let energy = energy.frame(f32_us);
+        let newest = record.as_deref().or_else(|| self.offload.as_ref()?.newest());
+        let work = newest.map(|record| self.cascade.work(&record.stages_us, record.sent_bytes));
+        let energy = energy.frame(&work.unwrap_or_default());
         match (&mut record, &mut self.offload, energy) {
             (Some(record), _, energy) => record.energy = energy,
             (None, Some(offload), Some(energy)) => offload.book(energy),
@@ -220,9 +225,7 @@ impl<'a> Run<'a> {
             match &mut self.offload {
                 Some(offload) if busy(offload) => {
                     offload.wait();
-                    if let Some(energy) = &mut self.energy {
-                        energy.between(true);
-                    }
+                    self.book_between(Account::Waiting);
                 }
                 _ => return Ok(()),
             }

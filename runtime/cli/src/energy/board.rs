@@ -114,6 +114,11 @@ impl Board {
         &self.profile.name
     }
 
+    /// How many cores it has.
+    pub fn cores(&self) -> Option<u32> {
+        self.profile.cpu.cores
+    }
+
     /// The model of its power; `None` where the profile has none.
     ///
     /// # Errors

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, anyhow};
 use cpu_time::ProcessTime;
 use tinysaver_board::power::{PowerSampler, PowerSensor, RealTree, SensorChoice, SysTree, choose_sensor};
 use tinysaver_core::energy::{
-    Booking, EnergySource, FrameBooking, FrameEnergy, Ledger, Metered, Modeller, Moment, PowerSource, Watts,
+    Account, EnergySource, FrameBooking, FrameEnergy, FrameWork, Ledger, Metered, Modeller, Moment, PowerSource, Watts,
 };
 
 use super::board::Board;
@@ -21,7 +21,6 @@ pub struct EnergyMeter {
     books: Books,
     source: EnergySource,
     clocks: Clocks,
-    frame_began: Duration,
 }
 
 /// By whom. The two cannot be mixed.
@@ -78,8 +77,8 @@ impl EnergyMeter {
         metered.update(sampler.held());
         let mut ledger = Ledger::new(metered, Moment::default());
         // Opens the books: from here on there is a value.
-        ledger.close_between(clocks.now(), false);
-        Ok(Some(Self { books: Books::Measured(ledger, sampler), source, clocks, frame_began: Duration::ZERO }))
+        ledger.close_between(clocks.now(), Account::Idle);
+        Ok(Some(Self { books: Books::Measured(ledger, sampler), source, clocks }))
     }
 
     fn modelled(board: Option<Board>) -> Result<Option<Self>> {
@@ -91,7 +90,7 @@ impl EnergyMeter {
         log::info!("energy is modelled for {}: {}", board.title(), board.model_source().unwrap_or_default());
         let (clocks, source) = (Clocks::start()?, EnergySource::Modelled { profile: board.name });
         let books = Books::Modelled(Ledger::new(Modeller(model), Moment::default()));
-        Ok(Some(Self { books, source, clocks, frame_began: Duration::ZERO }))
+        Ok(Some(Self { books, source, clocks }))
     }
 
     /// Which sensor or profile tells.
@@ -99,47 +98,42 @@ impl EnergyMeter {
         &self.source
     }
 
-    /// What was since the last closing was between frames; `frames_wait` for bases elsewhere.
-    pub fn between(&mut self, frames_wait: bool) {
+    /// What was since the last closing was between frames.
+    pub fn between(&mut self, account: Account) {
         let now = self.now();
         match &mut self.books {
-            Books::Modelled(ledger) => ledger.close_between(now, frames_wait),
-            Books::Measured(ledger, _) => ledger.close_between(now, frames_wait),
+            Books::Modelled(ledger) => ledger.close_between(now, account),
+            Books::Measured(ledger, _) => ledger.close_between(now, account),
         }
     }
 
-    /// What was since the last closing was a frame's work, for so many microseconds in f32 arithmetic.
-    pub fn frame(&mut self, f32_us: u64) -> Option<FrameEnergy> {
-        let began = self.frame_began;
+    /// What was since the last closing was a frame's work.
+    pub fn frame(&mut self, work: &FrameWork) -> Option<FrameEnergy> {
         let now = self.now();
-        let wall = now.wall.saturating_sub(began).as_secs_f64();
-        let f32_share = if wall > 0.0 { Duration::from_micros(f32_us).as_secs_f64() / wall } else { 0.0 };
         let source = self.source.clone();
         match &mut self.books {
-            Books::Modelled(ledger) => booked(source, ledger.close_frame(now, f32_share)),
-            Books::Measured(ledger, _) => booked(source, ledger.close_frame(now, f32_share)),
+            Books::Modelled(ledger) => booked(source, ledger.close_frame(now, work)),
+            Books::Measured(ledger, _) => booked(source, ledger.close_frame(now, work)),
         }
     }
 
     /// What was booked after the last frame, if anything was.
     pub fn rest(&mut self) -> Option<FrameEnergy> {
-        self.between(false);
+        self.between(Account::Idle);
         let source = self.source.clone();
         let rest = match &mut self.books {
             Books::Modelled(ledger) => finish(source, ledger),
             Books::Measured(ledger, _) => finish(source, ledger),
         };
-        (rest.energy_idle_us > 0 || rest.energy_waiting_us > 0).then_some(rest)
+        (rest.total().1 > 0).then_some(rest)
     }
 
-    /// Reads the clocks and the newest sample; what follows begins now.
+    /// Reads the clocks and the newest sample.
     fn now(&mut self) -> Moment {
         if let Books::Measured(ledger, sampler) = &mut self.books {
             ledger.source().update(sampler.held());
         }
-        let now = self.clocks.now();
-        self.frame_began = now.wall;
-        now
+        self.clocks.now()
     }
 }
 
@@ -156,13 +150,13 @@ where
     if unknown > 3 * SAMPLE_PERIOD {
         log::warn!("the energy of {:.1} s is not known: {source} gave no value", unknown.as_secs_f64());
     }
-    let rest: (Booking<P::Origin>, Booking<P::Origin>) = ledger.take_between();
-    FrameEnergy::rest(source, rest)
+    FrameEnergy::rest(source, ledger.take_between())
 }
 
 #[cfg(test)]
 mod tests {
     use cpu_time::ThreadTime;
+    use tinysaver_core::energy::EnergyStage;
 
     use super::*;
 
@@ -173,11 +167,16 @@ mod tests {
     /// The best of some: whatever else the machine does is not the ledger's cost.
     fn best_per_frame(meter: &mut EnergyMeter) -> Duration {
         const FRAMES: u32 = 10_000;
+        let mut work = FrameWork::default();
+        for stage in [EnergyStage::Capture, EnergyStage::Decode, EnergyStage::Preprocess, EnergyStage::Saver] {
+            work.took(stage, Duration::from_nanos(100), false);
+        }
         let cost = (0..9).map(|_| {
             let before = ThreadTime::now();
             for _ in 0..FRAMES {
-                meter.between(false);
-                assert!(meter.frame(0).is_some());
+                meter.between(Account::Idle);
+                assert!(meter.frame(&work).is_some());
+                meter.between(Account::Sinks);
             }
             before.elapsed() / FRAMES
         });

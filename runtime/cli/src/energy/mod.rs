@@ -5,8 +5,11 @@ mod meter;
 mod settings;
 mod survey;
 mod text;
+mod watch;
 
+pub use board::Board;
 pub use meter::EnergyMeter;
 pub use settings::{EnergyArgs, EnergyFile, EnergySettings};
 pub use survey::{SensorReading, Survey};
-pub use text::{always_base, battery_hours, figures, rows, write_energy};
+pub use text::{alternatives, battery_hours, figures, rows, stage_rows, write_energy};
+pub use watch::{BoardWatch, BoardWatcher, throttle_bits};

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use serde::Serialize;
-use tinysaver_board::power::{Health, PowerSensor, RealTree, SysTree, find_sensors, read_health};
+use tinysaver_board::power::{CpuLoad, Health, PowerSensor, RealTree, SysTree, find_sensors, read_health};
 use tinysaver_core::energy::Domain;
 
 use super::board::Board;
@@ -24,6 +24,10 @@ pub struct Survey {
     pub model_source: Option<String>,
     /// Sensors, those that see most of the board first.
     pub sensors: Vec<SensorReading>,
+    /// Mean number of cores that were busy meanwhile, this program's own work included.
+    pub busy_cores: Option<f64>,
+    /// How many there are.
+    pub cores: Option<u32>,
     /// What is there and cannot be used.
     pub problems: Vec<String>,
     /// Temperatures, throttling, clocks.
@@ -60,7 +64,9 @@ impl Survey {
     pub fn take(settings: &EnergySettings, duration: Duration) -> Result<Self> {
         let tree: Arc<dyn SysTree> = Arc::new(RealTree::new(&settings.root));
         let found = find_sensors(&tree);
+        let before = CpuLoad::read(&*tree);
         let sensors = read_all(found.sensors, duration);
+        let load = CpuLoad::read(&*tree).zip(before).and_then(|(after, before)| after.busy_cores_since(&before));
         let board = Board::find(settings.board.as_deref(), Path::new(&settings.root))?;
         let booked_by = EnergyMeter::start(settings)?.map(|meter| meter.source().clone());
         let model_source = board.as_ref().filter(|_| booked_by.as_ref().is_some_and(|source| !source.is_measured()));
@@ -69,6 +75,8 @@ impl Survey {
             board: board.map(|board| board.title().to_owned()),
             booked_by: booked_by.map(|source| source.to_string()),
             sensors,
+            busy_cores: load.map(|(busy, _)| busy),
+            cores: load.map(|(_, cores)| cores),
             problems: found.problems,
             health: read_health(&*tree),
         })
@@ -85,7 +93,7 @@ fn read_all(mut sensors: Vec<PowerSensor>, duration: Duration) -> Vec<SensorRead
                 Err(failed) => *error = Some(failed.to_string()),
             }
         }
-        if sensors.is_empty() || began.elapsed() >= duration {
+        if began.elapsed() >= duration {
             break;
         }
         std::thread::sleep(SAMPLE_PERIOD);

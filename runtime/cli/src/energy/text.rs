@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use tinysaver_core::energy::{AlwaysBase, EnergyPart, EnergyReport};
+use tinysaver_core::energy::{Alternative, EnergyPart, EnergyReport, EnergyStage};
 
 use crate::summary_text::percent;
 
@@ -21,18 +21,53 @@ pub fn write_energy(out: &mut dyn Write, reports: &[EnergyReport]) -> io::Result
         if let (Some(watts), seconds) = (report.mean_watts, seconds(report.all.wall_us)) {
             writeln!(out, "mean power: {watts:.2} W in {seconds:.1} s")?;
         }
-        if let Some(base) = &report.always_base {
-            writeln!(out, "{}", always_base(base))?;
+        for line in alternatives(report) {
+            writeln!(out, "{line}")?;
         }
+        write_stages(out, report)?;
     }
     Ok(())
+}
+
+/// Joules by stage and exit; nothing for logs that do not say.
+fn write_stages(out: &mut dyn Write, report: &EnergyReport) -> io::Result<()> {
+    let rows = stage_rows(report);
+    if rows.is_empty() {
+        return Ok(());
+    }
+    write!(out, "{:<12}", "joules in")?;
+    for row in &report.exits {
+        write!(out, "{:>13}", row.exit.name())?;
+    }
+    writeln!(out)?;
+    for (stage, joules) in rows {
+        write!(out, "{:<12}", stage.name())?;
+        for joules in joules {
+            write!(out, "{joules:>13}")?;
+        }
+        writeln!(out)?;
+    }
+    Ok(())
+}
+
+/// Stages that some frame had, each with its joules for each exit of the report; `-` where it never ran.
+pub fn stage_rows(report: &EnergyReport) -> Vec<(EnergyStage, Vec<String>)> {
+    let of = |stage: EnergyStage| {
+        let exits = report.exits.iter().map(move |row| row.stages.iter().find(|part| part.stage == stage));
+        let joules = |energy: &EnergyPart| format!("{:.3}", energy.joules());
+        exits
+            .clone()
+            .any(|part| part.is_some())
+            .then(|| exits.map(|part| part.map_or_else(|| "-".to_owned(), |part| joules(&part.energy))).collect())
+    };
+    EnergyStage::ALL.into_iter().filter_map(|stage| Some((stage, of(stage)?))).collect()
 }
 
 /// Accounts with something on them, and their sum.
 pub fn rows(report: &EnergyReport) -> impl Iterator<Item = (&'static str, &EnergyPart)> {
     let exits = report.exits.iter().map(|row| (row.exit.name(), &row.energy));
     let dropped = report.dropped.iter().map(|part| ("dropped", part));
-    let between = [("waiting", &report.waiting), ("idle", &report.idle)];
+    let between = [("waiting", &report.waiting), ("sinks", &report.sinks), ("idle", &report.idle)];
     let between = between.into_iter().filter(|(_, part)| part.wall_us > 0);
     exits.chain(dropped).chain(between).chain([("all", &report.all)])
 }
@@ -46,11 +81,16 @@ pub fn figures(part: &EnergyPart) -> [String; 4] {
     [frames, each(part.millijoules_per_frame()), each(part.above_idle_millijoules_per_frame()), joules]
 }
 
-/// The comparison in words.
-pub fn always_base(base: &AlwaysBase) -> String {
-    let AlwaysBase { frames, joules, saved_ratio } = base;
-    let (share, word) = if *saved_ratio >= 0.0 { (*saved_ratio, "saved") } else { (-saved_ratio, "lost") };
-    format!("always the base: {joules:.3} J, {} {word} (estimated from {frames} of its answers)", percent(share))
+/// The comparisons in words.
+pub fn alternatives(report: &EnergyReport) -> impl Iterator<Item = String> {
+    let all = [("always the base", report.always_base), ("always the saver", report.always_saver)];
+    all.into_iter().filter_map(|(what, alternative)| Some(in_words(what, &alternative?)))
+}
+
+fn in_words(what: &str, alternative: &Alternative) -> String {
+    let Alternative { frames, joules, saved_ratio } = alternative;
+    let (share, word) = if *saved_ratio >= 0.0 { (*saved_ratio, "saved") } else { (-saved_ratio, "more spent") };
+    format!("{what}: {joules:.3} J, {} {word} (estimated from {frames} frames)", percent(share))
 }
 
 /// How long a battery of so many watt-hours lasts at the mean power.
@@ -65,7 +105,7 @@ fn seconds(micros: u64) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use tinysaver_core::energy::{EnergyTotals, FrameEnergy};
+    use tinysaver_core::energy::{EnergyTotals, FrameEnergy, StageEnergies, StageEnergy};
     use tinysaver_core::{Exit, Outcome, Record};
 
     use super::*;
@@ -83,12 +123,18 @@ mod tests {
             energy_idle_us: 10_000,
             energy_waiting_uj: 0,
             energy_waiting_us: 0,
+            energy_stages: StageEnergies::default(),
         });
         if let Outcome::Answered(answer) = &mut record.outcome {
             answer.exit = exit;
         }
         if exit == Exit::BaseLocal {
             (record.stages_us.saver, record.stages_us.base) = (Some(2_000), Some(7_000));
+            let spent = |us, uj| StageEnergy { us, cpu_us: us, uj, above_idle_uj: None };
+            let stages = record.energy.as_mut().map(|energy| &mut energy.energy_stages).unwrap();
+            stages.set(EnergyStage::Saver, spent(2_000, 12_000));
+            stages.set(EnergyStage::BaseLocal, spent(7_000, 44_000));
+            stages.set(EnergyStage::Other, spent(1_000, 4_000));
         }
         record
     }
@@ -109,6 +155,7 @@ saver                 1         45.00                   -         0.045
 idle                  -             -                   -         0.028
 all                   1         73.10                   -         0.073
 mean power: 3.65 W in 0.0 s
+always the saver: 0.045 J, 0.0 % saved (estimated from 1 frames)
 
 energy, modelled:pi4
                  frames    mJ a frame  of that above idle        joules
@@ -117,7 +164,12 @@ base_local            1         60.00               15.00         0.060
 idle                  -             -                   -         0.056
 all                   2         76.10                   -         0.152
 mean power: 3.81 W in 0.0 s
-always the base: 0.096 J, 0.0 % saved (estimated from 1 of its answers)
+always the base: 0.096 J, 0.0 % saved (estimated from 1 frames)
+always the saver: 0.052 J, 84.6 % more spent (estimated from 2 frames)
+joules in           saver   base_local
+saver                   -        0.012
+base_local              -        0.044
+other                   -        0.004
 ";
         assert_eq!(text, expected);
         let hours = battery_hours(&totals.reports()[1], 7.61);

@@ -92,15 +92,16 @@ pub(crate) mod tests {
             }),
             truth: Some(291),
             stages_us: StageMicros {
-                wait: None,
                 read: Some(90),
                 decode: Some(800),
                 resize: Some(70),
                 saver: Some(9_000),
-                base: None,
+                ..StageMicros::default()
             },
             latency_us: 10_000,
             frame_age_us: None,
+            sent_bytes: None,
+            throttle: None,
             energy: None,
             saver_model: "0123456789abcdef".into(),
             base_model: "fedcba9876543210".into(),

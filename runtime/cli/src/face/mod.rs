@@ -9,7 +9,6 @@ mod latest;
 mod page;
 mod screen;
 mod settings;
-mod throttle;
 
 use anyhow::Result;
 use tinysaver_board::DecodeLimits;

@@ -11,7 +11,6 @@ use tinysaver_core::{Answer, Record};
 use super::answers::Answers;
 use super::followers::{Follower, Seen};
 use super::latest::Latest;
-use super::throttle::ThrottleReader;
 
 /// A display that fails is opened again after so long.
 const RETRY: Duration = Duration::from_secs(5);
@@ -75,7 +74,6 @@ struct Drawer {
 
 impl Drawer {
     fn draw(mut self, slot: &Latest<(Seen, Option<f64>)>) {
-        let mut throttle = ThrottleReader::default();
         let mut closed_until = None::<Instant>;
         loop {
             let Some((seen, rate)) = slot.take(PIECE) else {
@@ -88,7 +86,7 @@ impl Drawer {
             if closed_until.is_some_and(|until| now < until) && !slot.is_closed() {
                 continue;
             }
-            let shown = seen.record.answer().map_or(Ok(()), |answer| self.show(&seen, answer, rate, throttle.at(now)));
+            let shown = seen.record.answer().map_or(Ok(()), |answer| self.show(&seen, answer, rate));
             closed_until = match shown {
                 Ok(()) => None,
                 Err(error) => {
@@ -100,7 +98,7 @@ impl Drawer {
         }
     }
 
-    fn show(&mut self, seen: &Seen, answer: &Answer, rate: Option<f64>, throttle: Throttle) -> Result<()> {
+    fn show(&mut self, seen: &Seen, answer: &Answer, rate: Option<f64>) -> Result<()> {
         let screen = match &mut self.screen {
             Some(screen) => screen,
             None => self.screen.insert(open_display(&self.address)?),
@@ -108,7 +106,7 @@ impl Drawer {
         let picture = seen.picture.as_ref().filter(|_| screen.shows_pictures());
         // A frame that cannot be decoded has no answer, so that this never fails; if it did, words would do.
         let picture = picture.and_then(|frame| picture_of(frame, screen.size(), self.limits).ok());
-        screen.show(&facts(&seen.record, answer, rate, throttle), picture.as_ref())?;
+        screen.show(&facts(&seen.record, answer, rate), picture.as_ref())?;
         if std::mem::take(&mut self.complained) {
             log::warn!("the display works again");
         }
@@ -124,7 +122,7 @@ impl Drawer {
 }
 
 /// What an answer's record tells a display.
-pub fn facts(record: &Record, answer: &Answer, frames_per_second: Option<f64>, throttle: Throttle) -> Facts {
+pub fn facts(record: &Record, answer: &Answer, frames_per_second: Option<f64>) -> Facts {
     Facts {
         label: answer.label.clone(),
         confidence: answer.probability,
@@ -132,6 +130,6 @@ pub fn facts(record: &Record, answer: &Answer, frames_per_second: Option<f64>, t
         latency_us: record.latency_us,
         energy_joules: record.energy.as_ref().map(|energy| energy.energy_uj as f64 / 1e6),
         frames_per_second,
-        throttle,
+        throttle: record.throttle.map_or(Throttle::Unknown, Throttle::Bits),
     }
 }

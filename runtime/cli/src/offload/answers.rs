@@ -40,6 +40,12 @@ impl Draft {
         *stage = Some(stage.unwrap_or(0) + more_us);
     }
 
+    /// Notes what went to a base elsewhere: how long coding it and handing it over took, and its bytes.
+    pub fn sent(&mut self, encode_us: u64, transmit_us: u64, bytes: u64) {
+        let stages = &mut self.record.stages_us;
+        (stages.encode, stages.transmit, self.record.sent_bytes) = (Some(encode_us), Some(transmit_us), Some(bytes));
+    }
+
     /// The record, answered by the saver for want of a base.
     pub fn fall_back(mut self, reason: Degraded, at: Instant) -> Box<Record> {
         if let Outcome::Answered(answer) = &mut self.record.outcome {
@@ -135,6 +141,14 @@ impl Answers {
     /// A frame that is done.
     pub fn done(&mut self, record: Box<Record>) {
         self.slots.push_back((record.sequence, Slot::Ready(record)));
+    }
+
+    /// What has been done for the newest frame, if it waits.
+    pub fn newest(&self) -> Option<&Record> {
+        match self.slots.back() {
+            Some((_, Slot::Waiting(waiting))) => Some(&waiting.draft.record),
+            _ => None,
+        }
     }
 
     /// What the work on the newest frame cost, if it waits.

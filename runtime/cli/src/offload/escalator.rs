@@ -114,13 +114,16 @@ impl Escalator {
                 Ok(Escalated::Waits(Box::new(Waiting::new(draft, frame, pixels, deadline))))
             }
             Route::Remote { endpoint, hedge_after } => {
+                let encoding = Instant::now();
                 let payload = match client.agreement(endpoint) {
                     Some(agreement) => self.maker.payload(agreement.form, image, &pixels, coded),
                     None => Err(anyhow!("the server's form is not known")),
                 };
                 let payload = payload.inspect_err(|_| client.cancel(endpoint))?;
                 self.last_bytes = payload.len() as u64;
+                let (encode_us, handing_over) = (micros_since(encoding), Instant::now());
                 self.bases.ask_remote(endpoint, sequence, payload, deadline);
+                draft.sent(encode_us, micros_since(handing_over), self.last_bytes);
                 let hedge_at = hedge_after.map(|after| now + after);
                 let frame = PendingFrame::remote(now + left, hedge_at, self.bases.has_local());
                 Ok(Escalated::Waits(Box::new(Waiting::new(draft, frame, pixels, deadline))))

@@ -58,6 +58,11 @@ impl Offload {
         self.answers.done(record);
     }
 
+    /// What has been done for the frame that was just sent off.
+    pub fn newest(&self) -> Option<&Record> {
+        self.answers.newest()
+    }
+
     /// What the work on the frame that was just sent off cost.
     pub fn book(&mut self, energy: FrameEnergy) {
         self.answers.book(energy);

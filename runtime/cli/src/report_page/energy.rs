@@ -3,7 +3,7 @@
 use maud::{Markup, html};
 use tinysaver_core::energy::EnergyReport;
 
-use crate::energy::{always_base, figures, rows};
+use crate::energy::{alternatives, figures, rows, stage_rows};
 
 pub(super) fn card(report: &EnergyReport) -> Markup {
     let kind = if report.is_measured { "measured" } else { "modelled" };
@@ -17,7 +17,22 @@ pub(super) fn card(report: &EnergyReport) -> Markup {
                     tr { td { (name) } @for figure in figures(part) { td.figures { (figure) } } }
                 }
             }
-            @if let Some(base) = &report.always_base { p.note { (always_base(base)) } }
+            @for words in alternatives(report) { p.note { (words) } }
+            (stages(report))
+        }
+    }
+}
+
+fn stages(report: &EnergyReport) -> Markup {
+    let rows = stage_rows(report);
+    html! {
+        @if !rows.is_empty() {
+            table {
+                tr { th { "joules in" } @for row in &report.exits { th { (row.exit.name()) } } }
+                @for (stage, joules) in rows {
+                    tr { td { (stage.name()) } @for figure in joules { td.figures { (figure) } } }
+                }
+            }
         }
     }
 }

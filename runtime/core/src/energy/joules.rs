@@ -86,6 +86,14 @@ impl<O> Mul<Duration> for Watts<O> {
     }
 }
 
+impl<O> Mul<f64> for Joules<O> {
+    type Output = Self;
+
+    fn mul(self, factor: f64) -> Self {
+        Self::new(self.value * factor)
+    }
+}
+
 impl<O> Add for Joules<O> {
     type Output = Self;
 

@@ -62,7 +62,7 @@ impl PowerSource for Metered {
     type Origin = Measured;
 
     /// `None` where no sample held for a part of the time.
-    fn spend(&mut self, from: Moment, to: Moment, _f32_share: f64) -> Option<Spent<Measured>> {
+    fn spend(&mut self, from: Moment, to: Moment, _f32_share: f64, _sent_bytes: u64) -> Option<Spent<Measured>> {
         let now = self.held.sample.map(|_| self.held.until(to.wall));
         let before = std::mem::replace(&mut self.booked, now);
         let ((now_joules, now_unknown), (joules, unknown)) = now.zip(before)?;
@@ -71,6 +71,6 @@ impl PowerSource for Metered {
         }
         let spent = Joules::new(now_joules - joules);
         let above_idle = self.idle.map(|idle| spent - idle * to.wall.saturating_sub(from.wall));
-        Some(Spent { joules: spent, above_idle })
+        Some(Spent { joules: spent, above_idle, radio: Joules::ZERO })
     }
 }

@@ -1,4 +1,4 @@
-//! Watts where no sensor is: `idle + busy cores x active`, by a board's profile.
+//! Watts where no sensor is: `idle + busy cores x active`, and joules of the bytes that are sent, by a board's profile.
 
 use serde::Deserialize;
 
@@ -6,7 +6,7 @@ use super::joules::{Joules, Modelled, Watts};
 use super::ledger::{Moment, PowerSource, Spent};
 
 /// The part `power.modelled` of a board's profile in `targets/`.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PowerProfile {
     /// The board with nothing to do.
@@ -15,6 +15,8 @@ pub struct PowerProfile {
     pub full_cpu_watts: Option<f64>,
     /// All cores busy with f32, if that is known to differ.
     pub full_cpu_f32_watts: Option<f64>,
+    /// What the radio draws for a byte that is sent, in microjoules, above being connected.
+    pub radio_microjoules_per_byte: Option<f64>,
     /// Who measured it, how, and at what point.
     pub source: String,
 }
@@ -30,6 +32,9 @@ pub enum ModelError {
         /// Its value.
         value: f64,
     },
+    /// Below 0, no number, or beyond any radio.
+    #[error("radio_microjoules_per_byte = {0}: must be from 0 to 10000")]
+    Radio(f64),
     /// Busy costs less than idle.
     #[error("{key} = {full} is less than idle_watts = {idle}")]
     BelowIdle {
@@ -54,6 +59,7 @@ pub struct PowerModel {
     idle: Watts<Modelled>,
     core_active: Watts<Modelled>,
     core_active_f32: Watts<Modelled>,
+    radio_joules_per_byte: f64,
 }
 
 impl PowerModel {
@@ -79,10 +85,15 @@ impl PowerModel {
         };
         let integer = core_active("full_cpu_watts", profile.full_cpu_watts.ok_or(ModelError::NoFull)?)?;
         let real = profile.full_cpu_f32_watts.map(|full| core_active("full_cpu_f32_watts", full)).transpose()?;
+        let radio = profile.radio_microjoules_per_byte.unwrap_or(0.0);
+        if !(0.0..=10_000.0).contains(&radio) {
+            return Err(ModelError::Radio(radio));
+        }
         Ok(Self {
             idle: Watts::new(idle),
             core_active: Watts::new(integer),
             core_active_f32: Watts::new(real.unwrap_or(integer)),
+            radio_joules_per_byte: radio * 1e-6,
         })
     }
 
@@ -96,6 +107,13 @@ impl PowerModel {
     #[must_use]
     pub fn watts(&self, busy_cores: f64, f32_share: f64) -> Watts<Modelled> {
         Watts::new(self.idle.value() + busy_cores * self.core_active_watts(f32_share))
+    }
+
+    /// What the radio draws for so many bytes.
+    #[must_use]
+    #[expect(clippy::cast_precision_loss, reason = "bytes below 2^53")]
+    pub fn radio(&self, sent_bytes: u64) -> Joules<Modelled> {
+        Joules::new(self.radio_joules_per_byte * sent_bytes as f64)
     }
 
     fn core_active_watts(&self, f32_share: f64) -> f64 {
@@ -113,11 +131,17 @@ impl PowerSource for Modeller {
 
     /// Idle power over the wall time, active power over the processor time of all threads: exact for the model however
     /// finely the time is cut.
-    fn spend(&mut self, from: Moment, to: Moment, f32_share: f64) -> Option<Spent<Modelled>> {
+    fn spend(&mut self, from: Moment, to: Moment, f32_share: f64, sent_bytes: u64) -> Option<Spent<Modelled>> {
         let wall = to.wall.saturating_sub(from.wall);
         let cpu = to.cpu.saturating_sub(from.cpu);
-        let above_idle = Joules::new(self.0.core_active_watts(f32_share) * cpu.as_secs_f64());
-        Some(Spent { joules: self.0.idle * wall + above_idle, above_idle: Some(above_idle) })
+        let radio = self.0.radio(sent_bytes);
+        let above_idle = Joules::new(self.0.core_active_watts(f32_share) * cpu.as_secs_f64()) + radio;
+        Some(Spent { joules: self.0.idle * wall + above_idle, above_idle: Some(above_idle), radio })
+    }
+
+    fn f32_weight(&self) -> f64 {
+        let (real, integer) = (self.0.core_active_f32.value(), self.0.core_active.value());
+        if integer > 0.0 { real / integer } else { 1.0 }
     }
 }
 
@@ -126,7 +150,13 @@ mod tests {
     use super::*;
 
     pub(crate) fn profile(idle: f64, full: Option<f64>, real: Option<f64>) -> PowerProfile {
-        PowerProfile { idle_watts: idle, full_cpu_watts: full, full_cpu_f32_watts: real, source: "test".into() }
+        PowerProfile {
+            idle_watts: idle,
+            full_cpu_watts: full,
+            full_cpu_f32_watts: real,
+            source: "test".into(),
+            ..PowerProfile::default()
+        }
     }
 
     #[test]
@@ -153,5 +183,7 @@ mod tests {
         assert!(error(1.0, Some(2.0), Some(0.5), 4).contains("full_cpu_f32_watts = 0.5"));
         assert!(error(1.0, None, None, 4).contains("full_cpu_watts is missing"));
         assert!(error(1.0, Some(2.0), None, 0).contains("cpu.cores"));
+        let radio = PowerProfile { radio_microjoules_per_byte: Some(-1.0), ..profile(1.0, Some(2.0), None) };
+        assert!(PowerModel::new(&radio, 4).unwrap_err().to_string().contains("radio_microjoules_per_byte = -1"));
     }
 }

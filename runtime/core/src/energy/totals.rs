@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::record::FrameEnergy;
 use super::source::EnergySource;
+use super::stage::{EnergyStage, StageEnergy};
 use crate::record::{Exit, Record};
 
 /// One account's sum.
@@ -74,10 +75,14 @@ impl EnergyPart {
 struct OfSource {
     exits: BTreeMap<Exit, EnergyPart>,
     dropped: Option<EnergyPart>,
+    stages: BTreeMap<(Exit, EnergyStage), EnergyPart>,
     idle: EnergyPart,
     waiting: EnergyPart,
+    sinks: EnergyPart,
     /// Of frames that the base answered within its own interval, what it would have cost without the saver.
     base_alone: EnergyPart,
+    /// Of frames that the saver looked at, what they would have cost without any base.
+    saver_alone: EnergyPart,
 }
 
 /// Adds records up, per source.
@@ -94,8 +99,17 @@ impl EnergyTotals {
             None => totals.dropped.get_or_insert_with(EnergyPart::known_zero),
         };
         part.add(record.frames(), energy.energy_wall_us, energy.energy_uj, energy.energy_above_idle_uj);
+        if let Some(answer) = record.answer() {
+            for (stage, spent) in energy.energy_stages.iter().filter(|(stage, _)| stage.is_of_frame()) {
+                let part = totals.stages.entry((answer.exit, stage)).or_insert_with(EnergyPart::known_zero);
+                part.add(1, spent.us, spent.uj, spent.above_idle_uj);
+            }
+        }
         if let Some(base) = base_alone(record, energy) {
             totals.base_alone = totals.base_alone.plus(&base);
+        }
+        if let Some(saver) = saver_alone(record, energy) {
+            totals.saver_alone = totals.saver_alone.plus(&saver);
         }
     }
 
@@ -111,6 +125,9 @@ impl EnergyTotals {
         let totals = self.0.entry(energy.energy_source.clone()).or_default();
         totals.idle.add(0, energy.energy_idle_us, energy.energy_idle_uj, None);
         totals.waiting.add(0, energy.energy_waiting_us, energy.energy_waiting_uj, None);
+        if let Some(sinks) = energy.energy_stages.get(EnergyStage::Sinks) {
+            totals.sinks.add(0, sinks.us, sinks.uj, None);
+        }
         totals
     }
 
@@ -138,12 +155,36 @@ fn base_alone(record: &Record, energy: &FrameEnergy) -> Option<EnergyPart> {
     Some(EnergyPart { frames: 1, wall_us: rest_us, uj: part(energy.energy_uj), above_idle_uj })
 }
 
+/// What the frame cost without coding and sending it, and without the base on this board. `None` where the saver did not
+/// look at it, or where the record does not say what the base's part was.
+fn saver_alone(record: &Record, energy: &FrameEnergy) -> Option<EnergyPart> {
+    let exit = record.answer()?.exit;
+    let of_base = |stage: EnergyStage| energy.energy_stages.get(stage).copied().unwrap_or_default();
+    let is_split = !energy.energy_stages.is_empty() && exit != Exit::Reused;
+    if exit != Exit::Saver && !is_split {
+        return None;
+    }
+    let mut part = EnergyPart { frames: 1, ..EnergyPart::known_zero() };
+    part.add(0, energy.energy_wall_us, energy.energy_uj, energy.energy_above_idle_uj);
+    for stage in [EnergyStage::Encode, EnergyStage::Transmit, EnergyStage::BaseLocal] {
+        let StageEnergy { us, uj, above_idle_uj, .. } = of_base(stage);
+        part.wall_us = part.wall_us.saturating_sub(us);
+        part.uj = part.uj.saturating_sub(uj);
+        part.above_idle_uj = part.above_idle_uj.map(|all| all.saturating_sub(above_idle_uj.unwrap_or(0)));
+    }
+    Some(part)
+}
+
 impl OfSource {
     fn report(&self, source: &EnergySource) -> EnergyReport {
-        let exits = self.exits.iter().map(|(&exit, &energy)| ExitEnergy { exit, energy });
+        let stages = |exit: Exit| {
+            let of_exit = self.stages.iter().filter(move |((of, _), _)| *of == exit);
+            of_exit.map(|(&(_, stage), &energy)| StagePart { stage, energy }).collect()
+        };
+        let exits = self.exits.iter().map(|(&exit, &energy)| ExitEnergy { exit, energy, stages: stages(exit) });
         let answered = self.exits.values().fold(EnergyPart::known_zero(), EnergyPart::plus_of);
         let work = self.dropped.iter().fold(answered, EnergyPart::plus_of);
-        let all = [self.idle, self.waiting].iter().fold(work, EnergyPart::plus_of);
+        let all = [self.idle, self.waiting, self.sinks].iter().fold(work, EnergyPart::plus_of);
         EnergyReport {
             source: source.clone(),
             is_measured: source.is_measured(),
@@ -151,9 +192,11 @@ impl OfSource {
             dropped: self.dropped,
             waiting: self.waiting,
             idle: self.idle,
+            sinks: self.sinks,
             all,
             mean_watts: all.watts(),
-            always_base: AlwaysBase::new(&self.base_alone, &answered),
+            always_base: Alternative::new(&self.base_alone, &answered),
+            always_saver: Alternative::new(&self.saver_alone, &answered),
         }
     }
 }
@@ -179,49 +222,66 @@ pub struct EnergyReport {
     pub waiting: EnergyPart,
     /// Between frames, while none waited.
     pub idle: EnergyPart,
+    /// Between frames, giving records out to log, terminal and viewers.
+    pub sinks: EnergyPart,
     /// The sum of all above.
     pub all: EnergyPart,
     /// `all` over its time.
     pub mean_watts: Option<f64>,
     /// Against the base alone, where the log has frames that it answered on this board.
-    pub always_base: Option<AlwaysBase>,
+    pub always_base: Option<Alternative>,
+    /// Against the saver alone, whatever that costs in accuracy.
+    pub always_saver: Option<Alternative>,
 }
 
 /// One exit's part.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ExitEnergy {
     /// Which.
     pub exit: Exit,
     /// Of its frames' own work.
     #[serde(flatten)]
     pub energy: EnergyPart,
+    /// The same by stage; empty for logs that do not say.
+    pub stages: Vec<StagePart>,
 }
 
-/// What the base alone would have cost for the answered frames: an estimate from those that it did answer here.
+/// One stage's part.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct StagePart {
+    /// Which.
+    pub stage: EnergyStage,
+    /// Of the frames in which it ran.
+    #[serde(flatten)]
+    pub energy: EnergyPart,
+}
+
+/// What one model alone would have cost for the answered frames: an estimate from those that it did look at here.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub struct AlwaysBase {
+pub struct Alternative {
     /// Frames behind the estimate.
     pub frames: u64,
-    /// Joules of the base's mean frame times the answered frames; between frames nothing is booked.
+    /// Joules of that model's mean frame times the answered frames; between frames nothing is booked.
     pub joules: f64,
     /// `1 - answered frames' joules / joules`; negative where the cascade costs more than it saves.
     pub saved_ratio: f64,
 }
 
-impl AlwaysBase {
+impl Alternative {
     #[expect(clippy::cast_precision_loss, reason = "a ratio for people")]
-    fn new(base: &EnergyPart, answered: &EnergyPart) -> Option<Self> {
-        if base.frames == 0 || base.uj <= 0 {
+    fn new(alone: &EnergyPart, answered: &EnergyPart) -> Option<Self> {
+        if alone.frames == 0 || alone.uj <= 0 {
             return None;
         }
-        let joules = base.joules() / base.frames as f64 * answered.frames as f64;
-        Some(Self { frames: base.frames, joules, saved_ratio: 1.0 - answered.joules() / joules })
+        let joules = alone.joules() / alone.frames as f64 * answered.frames as f64;
+        Some(Self { frames: alone.frames, joules, saved_ratio: 1.0 - answered.joules() / joules })
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::energy::StageEnergies;
     use crate::record::{DropReason, Outcome, tests::answered};
 
     fn with(exit: Exit, source: &str, uj: i64) -> Record {
@@ -236,6 +296,7 @@ mod tests {
             energy_idle_us: 2_000,
             energy_waiting_uj: 0,
             energy_waiting_us: 0,
+            energy_stages: StageEnergies::default(),
         });
         record
     }
@@ -287,6 +348,26 @@ mod tests {
         elsewhere.stages_us.base = Some(300_000);
         assert_eq!(reports(&[elsewhere]).remove(0).always_base, None, "it ran beside other frames");
         assert_eq!(reports(&[with(Exit::Saver, "modelled:pi4", 1)]).remove(0).always_base, None);
+    }
+
+    #[test]
+    fn always_the_saver_is_its_own_frames_and_the_others_less_the_bases_stages() {
+        let mut escalated = based(50_000);
+        let stages = &mut escalated.energy.as_mut().unwrap().energy_stages;
+        let spent = |us, uj| StageEnergy { us, cpu_us: us, uj, above_idle_uj: Some(uj / 4) };
+        stages.set(EnergyStage::Saver, spent(2_000, 10_000));
+        stages.set(EnergyStage::BaseLocal, spent(7_000, 36_000));
+        stages.set(EnergyStage::Other, spent(1_000, 4_000));
+        stages.set(EnergyStage::Sinks, spent(500, 1_000));
+        let report = reports(&[with(Exit::Saver, "modelled:pi4", 10_000), escalated]).remove(0);
+        let saver = report.always_saver.unwrap();
+        assert_eq!((saver.frames, saver.joules), (2, 0.024), "10 mJ and 14 mJ");
+        assert!((saver.saved_ratio - (1.0 - 0.06 / 0.024)).abs() < 1e-12, "{saver:?}");
+        assert_eq!((report.sinks.uj, report.all.uj), (1_000, 71_000));
+        let stages: Vec<_> = report.exits[1].stages.iter().map(|part| (part.stage, part.energy.uj)).collect();
+        let expected = [(EnergyStage::Saver, 10_000), (EnergyStage::BaseLocal, 36_000), (EnergyStage::Other, 4_000)];
+        assert_eq!(stages, expected);
+        assert_eq!(reports(&[based(50_000)]).remove(0).always_saver, None, "an old log does not say");
     }
 
     #[test]

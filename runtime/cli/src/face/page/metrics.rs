@@ -1,7 +1,7 @@
 //! What Prometheus is told. Names follow its practices: one prefix, base units, `_total` on counters.
 
 use std::fmt;
-use std::path::Path;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use prometheus_client::collector::Collector;
@@ -13,8 +13,11 @@ use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 use tinysaver_board::{CaptureWatch, Throttle};
-use tinysaver_core::{Outcome, Record, StageMicros};
+use tinysaver_core::energy::{EnergyStage, FrameEnergy};
+use tinysaver_core::{Outcome, Record, Stage, StageMicros};
 use tinysaver_offload::web::ConnectionCounters;
+
+use crate::energy::BoardWatch;
 
 #[derive(Debug, Clone, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct ExitLabel {
@@ -32,10 +35,17 @@ struct StageLabel {
 }
 
 #[derive(Debug, Clone, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct EnergyLabels {
+    source: String,
+    exit: &'static str,
+}
+
+#[derive(Debug, Clone, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct VersionLabel {
     version: &'static str,
 }
 
+type Joules = Counter<f64, AtomicU64>;
 type Histograms<L> = Family<L, Histogram, fn() -> Histogram>;
 
 /// Everything that is counted.
@@ -48,6 +58,7 @@ pub(super) struct Metrics {
     age: Histogram,
     macs: Counter,
     macs_always_base: Counter,
+    joules: Family<EnergyLabels, Joules>,
     encoding: Histogram,
     pub connections: ConnectionCounters,
 }
@@ -57,17 +68,23 @@ fn seconds() -> Histogram {
     Histogram::new(exponential_buckets(0.001, 2.0, 15))
 }
 
+/// From 16 us to 17 s: stages may be short.
+fn stage_seconds() -> Histogram {
+    Histogram::new(exponential_buckets(16e-6, 4.0, 11))
+}
+
 impl Metrics {
-    pub(super) fn new(capture: Option<CaptureWatch>) -> Self {
+    pub(super) fn new(capture: Option<CaptureWatch>, board: BoardWatch) -> Self {
         let mut registry = Registry::with_prefix("tinysaver");
         let new = Self {
             frames: Family::default(),
             dropped: Family::default(),
             latency: Family::new_with_constructor(seconds),
-            stages: Family::new_with_constructor(seconds),
+            stages: Family::new_with_constructor(stage_seconds),
             age: seconds(),
             macs: Counter::default(),
             macs_always_base: Counter::default(),
+            joules: Family::default(),
             encoding: seconds(),
             connections: ConnectionCounters::default(),
             registry: Registry::default(),
@@ -76,11 +93,13 @@ impl Metrics {
         registry.register("dropped_frames", "Frames without an answer, by reason", new.dropped.clone());
         let unit = || Unit::Seconds;
         registry.register_with_unit("latency", "From capture to answer", unit(), new.latency.clone());
-        registry.register_with_unit("stage_duration", "Time of each stage of a frame", unit(), new.stages.clone());
+        registry.register_with_unit("stage", "Time of each stage of a frame", unit(), new.stages.clone());
         registry.register_with_unit("frame_age", "Age of a camera's frame at its answer", unit(), new.age.clone());
         registry.register("macs", "Multiply-accumulates that were spent", new.macs.clone());
         let always = "Multiply-accumulates that the base alone would have spent";
         registry.register("base_only_macs", always, new.macs_always_base.clone());
+        let help = "Energy by who measured or modelled it and by who answered; between frames: waiting, sinks, idle";
+        registry.register_with_unit("energy", help, Unit::Joules, new.joules.clone());
         let encoding = "Drawing and encoding of a picture for viewers";
         registry.register_with_unit("stream_encoding", encoding, unit(), new.encoding.clone());
         registry.register(
@@ -92,7 +111,7 @@ impl Metrics {
         let build = Family::<VersionLabel, Gauge>::default();
         build.get_or_create(&VersionLabel { version: env!("CARGO_PKG_VERSION") }).set(1);
         registry.register("build_info", "Always 1; the version is in the label", build);
-        registry.register_collector(Box::new(Sensed { capture }));
+        registry.register_collector(Box::new(Sensed { capture, board }));
         Self { registry, ..new }
     }
 
@@ -114,16 +133,31 @@ impl Metrics {
             }
         }
         self.add_stages(&record.stages_us);
+        if let Some(energy) = &record.energy {
+            self.add_energy(record.answer().map_or("dropped", |answer| answer.exit.name()), energy);
+        }
     }
 
     fn add_stages(&self, stages: &StageMicros) {
-        let StageMicros { wait, read, decode, resize, saver, base, .. } = *stages;
-        let times =
-            [("wait", wait), ("read", read), ("decode", decode), ("resize", resize), ("saver", saver), ("base", base)];
-        for (stage, micros) in times {
-            if let Some(micros) = micros {
-                self.stages.get_or_create(&StageLabel { stage }).observe(in_seconds(micros));
+        for stage in Stage::ALL {
+            if let Some(micros) = stage.micros(stages) {
+                self.stages.get_or_create(&StageLabel { stage: stage.name() }).observe(in_seconds(micros));
             }
+        }
+    }
+
+    fn add_energy(&self, exit: &'static str, energy: &FrameEnergy) {
+        let sinks_uj = energy.energy_stages.get(EnergyStage::Sinks).map_or(0, |sinks| sinks.uj);
+        let parts = [
+            (exit, energy.energy_uj),
+            ("waiting", energy.energy_waiting_uj),
+            ("sinks", sinks_uj),
+            ("idle", energy.energy_idle_uj),
+        ];
+        // A counter never falls: a battery that is being charged counts as nothing.
+        for (exit, uj) in parts.into_iter().filter(|(_, uj)| *uj > 0) {
+            let labels = EnergyLabels { source: energy.energy_source.to_string(), exit };
+            self.joules.get_or_create(&labels).inc_by(uj as f64 / 1e6);
         }
     }
 
@@ -148,6 +182,7 @@ fn in_seconds(micros: u64) -> f64 {
 #[derive(Debug)]
 struct Sensed {
     capture: Option<CaptureWatch>,
+    board: BoardWatch,
 }
 
 impl Collector for Sensed {
@@ -162,7 +197,10 @@ impl Collector for Sensed {
             faults.encode(encoder.encode_descriptor("camera_faults", help, None, faults.metric_type())?)?;
         }
         // Nothing is said of a board that cannot tell.
-        if let throttle @ Throttle::Bits(_) = Throttle::read(Path::new("/")) {
+        if let throttle @ Throttle::Bits(bits) = self.board.throttle() {
+            let gauge = ConstGauge::new(i64::from(bits));
+            let help = "Bits of the Raspberry Pi's get_throttled";
+            gauge.encode(encoder.encode_descriptor("throttle_bits", help, None, gauge.metric_type())?)?;
             let gauge = ConstGauge::new(i64::from(!throttle.now().is_empty()));
             let help = "1 while heat or a weak power supply holds the board back";
             gauge.encode(encoder.encode_descriptor("throttled", help, None, gauge.metric_type())?)?;
@@ -201,11 +239,30 @@ mod tests {
 
     use super::*;
     use crate::face::followers::tests::record;
+    use tinysaver_core::energy::{StageEnergies, StageEnergy};
+
+    fn energy() -> FrameEnergy {
+        let mut energy_stages = StageEnergies::default();
+        energy_stages.set(EnergyStage::Sinks, StageEnergy { uj: 125_000, ..StageEnergy::default() });
+        FrameEnergy {
+            energy_source: "modelled:pi4".parse().unwrap(),
+            energy_uj: 250_000,
+            energy_above_idle_uj: None,
+            energy_wall_us: 0,
+            energy_cpu_us: 0,
+            energy_idle_uj: 500_000,
+            energy_idle_us: 0,
+            energy_waiting_uj: -5,
+            energy_waiting_us: 0,
+            energy_stages,
+        }
+    }
 
     #[test]
     fn the_text_is_what_prometheus_reads() {
-        let metrics = Metrics::new(None);
+        let metrics = Metrics::new(None, BoardWatch::default());
         let mut answered = record(0, Exit::Saver);
+        answered.energy = Some(energy());
         answered.stages_us.saver = Some(9_000);
         answered.frame_age_us = Some(40_000);
         metrics.add(&answered);
@@ -217,7 +274,11 @@ mod tests {
             "tinysaver_frames_total{exit=\"saver\"} 1",
             "# TYPE tinysaver_latency_seconds histogram",
             "tinysaver_latency_seconds_bucket{le=\"0.016\",exit=\"saver\"} 1",
-            "tinysaver_stage_duration_seconds_count{stage=\"saver\"} 1",
+            "tinysaver_stage_seconds_count{stage=\"saver\"} 1",
+            "# TYPE tinysaver_energy_joules_total counter",
+            "tinysaver_energy_joules_total{source=\"modelled:pi4\",exit=\"saver\"} 0.25",
+            "tinysaver_energy_joules_total{source=\"modelled:pi4\",exit=\"idle\"} 0.5",
+            "tinysaver_energy_joules_total{source=\"modelled:pi4\",exit=\"sinks\"} 0.125",
             "tinysaver_frame_age_seconds_sum 0.04",
             "tinysaver_macs_total 200",
             "tinysaver_base_only_macs_total 800",

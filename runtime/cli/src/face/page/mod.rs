@@ -22,6 +22,7 @@ use tinysaver_offload::web::{ServerControl, serve_site};
 use super::answers::Answers;
 use super::followers::{Follower, Seen};
 use super::settings::HttpSettings;
+use crate::energy::BoardWatch;
 use metrics::Metrics;
 use stream::Stream;
 
@@ -50,6 +51,8 @@ pub struct About {
     pub models: String,
     /// For a live source.
     pub capture: Option<CaptureWatch>,
+    /// What holds the board back.
+    pub board: BoardWatch,
 }
 
 /// Follows a run for the live page.
@@ -73,11 +76,11 @@ impl LivePage {
         if !address.ip().is_loopback() {
             log::warn!("the live page at {address} shows the camera to everybody in reach; 127.0.0.1 keeps it here");
         }
-        let About { source, models, capture } = about;
+        let About { source, models, capture, board } = about;
         let shared = Arc::new(Shared {
             settings: settings.clone(),
             answers: Mutex::new(Answers::new(Instant::now())),
-            metrics: Metrics::new(capture.clone()),
+            metrics: Metrics::new(capture.clone(), board),
             capture,
             stream: Stream::new(settings.max_viewers, settings.interval),
             source,

@@ -8,14 +8,13 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http_body::Frame;
-use tinysaver_board::{Canvas, DecodeLimits, Throttle, encode_preview, picture_of};
+use tinysaver_board::{Canvas, DecodeLimits, encode_preview, picture_of};
 use tokio::sync::watch;
 
 use super::Shared;
 use crate::face::followers::Seen;
 use crate::face::latest::Latest;
 use crate::face::screen::facts;
-use crate::face::throttle::ThrottleReader;
 
 /// The separator of the stream's parts.
 pub(super) const BOUNDARY: &str = "tinysaver-frame";
@@ -141,12 +140,11 @@ impl http_body::Body for Parts {
 
 /// The encoding thread.
 pub(super) fn encode(shared: &Shared, limits: DecodeLimits) {
-    let mut throttle = ThrottleReader::default();
     while !shared.stream.slot.is_closed() {
         let Some(seen) = shared.stream.slot.take(Duration::from_secs(1)) else { continue };
         let now = Instant::now();
         let rate = shared.answers().frames_per_second(now);
-        if let Some(jpeg) = draw(&seen, rate, throttle.at(now), limits) {
+        if let Some(jpeg) = draw(&seen, rate, limits) {
             shared.metrics.note_encoded(now.elapsed());
             shared.stream.parts.send_replace(Some(part(&jpeg)));
         }
@@ -154,14 +152,14 @@ pub(super) fn encode(shared: &Shared, limits: DecodeLimits) {
 }
 
 /// The overlay on the frame; `None` for a frame that cannot be shown, which then has no answer either.
-fn draw(seen: &Seen, rate: Option<f64>, throttle: Throttle, limits: DecodeLimits) -> Option<Vec<u8>> {
+fn draw(seen: &Seen, rate: Option<f64>, limits: DecodeLimits) -> Option<Vec<u8>> {
     let (least, most) = WIDTHS;
     let picture = picture_of(seen.picture.as_ref()?, (least, least * 3 / 4), limits).ok()?;
     let width = picture.width.clamp(least, most);
     let height = (u64::from(picture.height) * u64::from(width) / u64::from(picture.width.max(1))).clamp(90, 2000);
     let height = u32::try_from(height).unwrap_or(least);
     let mut canvas = Canvas::new(width, height);
-    canvas.show(&facts(&seen.record, seen.record.answer()?, rate, throttle), Some(&picture));
+    canvas.show(&facts(&seen.record, seen.record.answer()?, rate), Some(&picture));
     encode_preview(canvas.rgb(), width as usize, height as usize, QUALITY).ok()
 }
 
