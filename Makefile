@@ -128,6 +128,10 @@ asan: ## the kernels' tests under AddressSanitizer
 energy-check: ## joules an inference by the Pi 4's profile against MLPerf's table, into docs/figures/energy-check.md
 	$(PYTHON) targets/energy_check.py docs/data/mlperf-rpi4.tsv docs/figures
 
+.PHONY: scenarios
+scenarios: build ## four boards, three links: what a frame costs by the product's own ledger and policy, into docs/figures/scenarios.md
+	$(CARGO_TARGET_DIR)/release/scenarios
+
 deny: ## licences and sources of all dependencies (needs cargo-deny)
 	cargo deny check licenses bans sources
 
