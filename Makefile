@@ -119,7 +119,7 @@ size: build ## what the int8 engine adds to the binary, into docs/figures/size.m
 	$(PYTHON) runtime/engine/bench/size.py $(BIN) docs/figures $(CARGO_TARGET_DIR)/dist/tinysaver
 
 fuzz: ## a million executions of each fuzz target under AddressSanitizer, into docs/figures/fuzz.md (needs cargo-fuzz; long)
-	$(PYTHON) runtime/engine/fuzz/run.py docs/figures
+	$(PYTHON) runtime/fuzz/run.py docs/figures
 
 asan: ## the kernels' tests under AddressSanitizer
 	RUSTC_BOOTSTRAP=1 RUSTFLAGS=-Zsanitizer=address cargo test --release --locked --manifest-path runtime/engine/kernel-tests/Cargo.toml --target x86_64-unknown-linux-gnu

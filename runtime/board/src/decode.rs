@@ -12,7 +12,7 @@ use zune_core::bytestream::ZCursor;
 use zune_core::colorspace::ColorSpace;
 use zune_core::options::DecoderOptions;
 
-use crate::jpeg::refuse_misread;
+use crate::jpeg::{refuse_misread, with_huffman_tables};
 
 /// Upright RGB pixels, 8 bits each, rows from the top.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -129,6 +129,8 @@ pub struct EncodeError {
 fn decode_jpeg(bytes: &[u8], limits: DecodeLimits) -> Result<(DynamicImage, Orientation), DecodeError> {
     let damaged = |error: zune_jpeg::errors::DecodeErrors| DecodeError::Damaged(one_line(&error.to_string()));
     refuse_misread(bytes).map_err(|error| DecodeError::Refused(error.to_string()))?;
+    // Motion JPEG leaves out the tables that everybody uses.
+    let bytes = &*with_huffman_tables(bytes);
     // The format's own largest size is 65,535; the limit that counts is the one on pixels, below.
     let options = DecoderOptions::new_safe()
         .set_strict_mode(true)

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use tinysaver_tests::{Finished, finish, tinysaver};
 
+use crate::live::LABELLED;
 use crate::main_job::run_json;
 
 /// However loaded the machine is.
@@ -195,8 +196,7 @@ fn hostile_viewers_hold_up_nothing() {
 fn readiness_follows_frames() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}/stream", listener.local_addr().unwrap());
-    let jpeg = fs::read(tinysaver_tests::root().join("models/imagenet-lite/build/photos/labelled").join(first_photo()))
-        .unwrap();
+    let jpeg = fs::read(tinysaver_tests::root().join(LABELLED).join(first_photo())).unwrap();
     let (stop, stopped) = std::sync::mpsc::channel::<()>();
     let server = std::thread::spawn(move || {
         let (mut stream, _) = listener.accept().unwrap();
@@ -218,8 +218,45 @@ fn readiness_follows_frames() {
     assert_eq!(page.end().code, 0);
 }
 
+/// Most cameras leave out their JPEGs' Huffman tables, and browsers do not show such pictures.
+#[test]
+fn a_picture_without_tables_is_answered_and_shown() {
+    let photo = image::open(tinysaver_tests::root().join(LABELLED).join(first_photo())).unwrap().into_rgb8();
+    let mut coded = std::io::Cursor::new(Vec::new());
+    photo.write_to(&mut coded, image::ImageFormat::Jpeg).unwrap();
+    let bare = without_huffman_tables(coded.get_ref());
+    assert!(bare.len() < coded.get_ref().len() - 400, "there were tables");
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("walk.mjpeg");
+    fs::write(&file, bare.repeat(2000)).unwrap();
+    let page = Page::start(&["--source", file.to_str().unwrap(), "--realtime"]);
+    let shown = page.watch().picture();
+    let wanted = image::imageops::thumbnail(&photo, shown.width(), shown.height());
+    // Above the overlay.
+    let rows = shown.height() / 2;
+    let off: u64 = (0..rows)
+        .flat_map(|y| (0..shown.width()).map(move |x| (x, y)))
+        .flat_map(|(x, y)| shown.get_pixel(x, y).0.into_iter().zip(wanted.get_pixel(x, y).0))
+        .map(|(a, b)| u64::from(a.abs_diff(b)))
+        .sum();
+    let mean = off / u64::from(3 * rows * shown.width());
+    assert!(mean < 12, "{mean} levels away from the photo");
+    page.until("answered", |page| page.status()["answered"].as_u64().unwrap() > 3);
+    assert_eq!(page.end().code, 0);
+}
+
+fn without_huffman_tables(jpeg: &[u8]) -> Vec<u8> {
+    let (mut bare, mut rest) = (Vec::new(), jpeg);
+    while let Some(place) = rest.windows(2).position(|pair| pair == [0xff, 0xc4]) {
+        bare.extend(&rest[..place]);
+        let length = usize::from(u16::from_be_bytes([rest[place + 2], rest[place + 3]]));
+        rest = &rest[place + 2 + length..];
+    }
+    [&bare, rest].concat()
+}
+
 fn first_photo() -> String {
-    let (records, _) = run_json(&["--source", "models/imagenet-lite/build/photos/labelled", "--frames", "1"]);
+    let (records, _) = run_json(&["--source", LABELLED, "--frames", "1"]);
     records[0]["source"].as_str().unwrap().rsplit('/').next().unwrap().to_owned()
 }
 

@@ -12,7 +12,7 @@ use tinysaver_tests::{Finished, finish, root, tinysaver};
 
 use crate::main_job::run_json;
 
-const LABELLED: &str = "models/imagenet-lite/build/photos/labelled";
+pub(super) const LABELLED: &str = "models/imagenet-lite/build/photos/labelled";
 
 pub(super) fn photos(count: usize) -> Vec<Vec<u8>> {
     let mut paths: Vec<_> = fs::read_dir(root().join(LABELLED)).unwrap().map(|entry| entry.unwrap().path()).collect();

@@ -1,5 +1,6 @@
-//! Linux' framebuffer device. Rows are written with `write`, not through mapped memory: drivers that send their pixels
-//! over a bus or to a virtual machine's host learn of it at once, and no memory is shared with anybody.
+//! Linux' framebuffer device. It is written with `write`, not through mapped memory: drivers that send their pixels over a
+//! bus or to a virtual machine's host learn of it at once, and no memory is shared with anybody. Rows that touch
+//! go in one call: the kernel's emulation on DRM shows nothing of a call that ends at the end of the row that it began in.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -17,7 +18,8 @@ pub(super) struct Framebuffer {
     file: File,
     geometry: Geometry,
     canvas: Canvas,
-    line: Vec<u8>,
+    /// What one call writes.
+    rows: Vec<u8>,
 }
 
 impl Framebuffer {
@@ -34,21 +36,25 @@ impl Framebuffer {
     pub(super) fn with_geometry(path: &Path, file: File, geometry: Geometry) -> Result<Self, DisplayError> {
         geometry.check().map_err(|detail| DisplayError::new(path.display(), detail))?;
         let canvas = Canvas::new(geometry.width, geometry.height);
-        Ok(Self { path: path.into(), file, geometry, canvas, line: Vec::new() })
+        Ok(Self { path: path.into(), file, geometry, canvas, rows: Vec::new() })
     }
 
     fn write(&mut self) -> std::io::Result<()> {
-        let Geometry { stride, left, top, bytes_per_pixel, .. } = self.geometry;
-        for y in 0..self.geometry.height {
-            self.line.clear();
+        let Geometry { stride, left, top, bytes_per_pixel, width, height, .. } = self.geometry;
+        let is_contiguous = stride == width * bytes_per_pixel;
+        let at = |y: u32| u64::from(top + y) * u64::from(stride) + u64::from(left) * u64::from(bytes_per_pixel);
+        self.rows.clear();
+        for y in 0..height {
             for pixel in self.canvas.row(y).chunks_exact(3) {
                 let packed = self.geometry.pack(pixel).to_le_bytes();
-                self.line.extend_from_slice(packed.get(..bytes_per_pixel as usize).unwrap_or(&packed));
+                self.rows.extend_from_slice(packed.get(..bytes_per_pixel as usize).unwrap_or(&packed));
             }
-            let at = u64::from(top + y) * u64::from(stride) + u64::from(left) * u64::from(bytes_per_pixel);
-            self.file.write_all_at(&self.line, at)?;
+            if !is_contiguous {
+                self.file.write_all_at(&self.rows, at(y))?;
+                self.rows.clear();
+            }
         }
-        Ok(())
+        self.file.write_all_at(&self.rows, at(0))
     }
 }
 

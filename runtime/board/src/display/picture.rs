@@ -118,6 +118,7 @@ impl Convert {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::jpeg::tests::without_huffman_tables;
 
     fn frame(format: PixelFormat, size: (u32, u32), colour: Colour, bytes: Vec<u8>) -> FrameBuffer {
         let mut frame = FrameBuffer { bytes, ..FrameBuffer::default() };
@@ -174,6 +175,8 @@ mod tests {
         whole.set_jpeg();
         let picture = shown(&whole, (4, 4));
         assert!((picture.width, picture.height) == (8, 6) && picture.rgb.iter().all(|level| level.abs_diff(200) < 4));
+        whole.bytes = without_huffman_tables(&whole.bytes);
+        assert_eq!(shown(&whole, (4, 4)), picture, "as many cameras leave them out");
         let mut jpeg = FrameBuffer { bytes: vec![0xff, 0xd8, 0xff], ..FrameBuffer::default() };
         jpeg.set_jpeg();
         assert!(matches!(picture_of(&jpeg, (4, 4), DecodeLimits::default()), Err(PictureError::Decode(_))));

@@ -170,18 +170,19 @@ impl Tables {
 }
 
 /// Marker segments one after the other.
-struct Segments<'a> {
+pub(super) struct Segments<'a> {
     bytes: &'a [u8],
-    place: usize,
+    /// Behind the last segment.
+    pub place: usize,
 }
 
 impl<'a> Segments<'a> {
-    fn new(bytes: &'a [u8]) -> Result<Self, JpegError> {
+    pub fn new(bytes: &'a [u8]) -> Result<Self, JpegError> {
         if bytes.starts_with(&[0xff, 0xd8]) { Ok(Self { bytes, place: 2 }) } else { Err(JpegError::NotJpeg) }
     }
 
     /// Marker and body of the next segment. Bytes between segments are passed: cameras leave some.
-    fn next(&mut self) -> Result<(u8, &'a [u8]), JpegError> {
+    pub fn next(&mut self) -> Result<(u8, &'a [u8]), JpegError> {
         let rest = self.bytes.get(self.place..).unwrap_or_default();
         let pairs = rest.iter().zip(rest.iter().skip(1));
         let is_marker =

@@ -11,9 +11,9 @@ const BITS: u32 = 12;
 /// Fraction bits that are kept between the two passes.
 const BETWEEN: u32 = 2;
 
-/// The largest coefficient that a picture can have, with room: larger ones are damage and are cut to it, so that no sum
-/// leaves an `i32`.
-pub(super) const LARGEST_COEFFICIENT: i32 = 4095;
+/// More than a picture's coefficients can be (1024, and half of a quantisation step): larger ones are damage and are cut to
+/// it, so that no sum leaves an `i32`. The factors of a sum are 30606 at most: 2047 * 30606 / 2^10 * 30606 is below 2^31.
+pub(super) const LARGEST_COEFFICIENT: i32 = 2047;
 
 /// `sqrt(2) * cos(numerator * pi / 16)`.
 const C: [i32; 8] = [5793, 5681, 5352, 4816, 4096, 3218, 2217, 1130];
@@ -213,6 +213,37 @@ mod tests {
         check::<8, 1>();
         check::<1, 2>();
         check::<1, 1>();
+    }
+
+    /// The coefficients that add up the most at a sample, and those that do so downwards.
+    fn check_largest<const X: usize, const Y: usize>()
+    where
+        Points: Inverse<X> + Inverse<Y>,
+    {
+        for (x, y) in (0..Y).flat_map(|y| (0..X).map(move |x| (x, y))) {
+            let up = |n: usize, place: usize, frequency: usize| {
+                ((2 * place + 1) as f64 * frequency as f64 * std::f64::consts::PI / (2 * n) as f64).cos() >= 0.0
+            };
+            let block: [i16; 64] = std::array::from_fn(|i| {
+                let (u, v) = (i % 8, i / 8);
+                LARGEST_COEFFICIENT as i16 * if up(X, x, u) == up(Y, y, v) { 1 } else { -1 }
+            });
+            let mut out = [0u8; 64];
+            samples::<X, Y>(&block, &mut out, 8);
+            assert_eq!(out[y * 8 + x], 255, "{X}x{Y} ({x}, {y})");
+            samples::<X, Y>(&block.map(|value| -value), &mut out, 8);
+            assert_eq!(out[y * 8 + x], 0, "{X}x{Y} ({x}, {y})");
+        }
+    }
+
+    #[test]
+    fn the_largest_coefficients_saturate_and_do_not_wrap() {
+        check_largest::<8, 8>();
+        check_largest::<8, 4>();
+        check_largest::<4, 8>();
+        check_largest::<4, 4>();
+        check_largest::<2, 2>();
+        check_largest::<1, 1>();
     }
 
     #[test]

@@ -17,9 +17,10 @@ mod idct;
 mod scan;
 mod standard_tables;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use self::headers::{Header, Tables};
+pub(crate) use self::standard_tables::with_huffman_tables;
 use crate::frame::{Component, PixelFormat, Plane};
 
 /// The longest side that is decoded.

@@ -1,7 +1,13 @@
 //! The Huffman tables that ITU-T T.81, annex K.3 gives as typical; Motion JPEG leaves them out.
 
+use std::borrow::Cow;
+
 use super::JpegError;
-use super::headers::Tables;
+use super::headers::{Segments, Tables};
+
+const HUFFMAN: u8 = 0xc4;
+const START_OF_SCAN: u8 = 0xda;
+const END_OF_IMAGE: u8 = 0xd9;
 
 const DC_SYMBOLS: [u8; 12] = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11];
 const DC_LUMA: [u8; 16] = [0, 1, 5, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 0, 0, 0];
@@ -39,10 +45,44 @@ const AC_CHROMA_SYMBOLS: [u8; 162] = [
     0xf9, 0xfa,
 ];
 
+/// Kind as in the segment, codes of each length, symbols.
+const ALL: [(u8, &[u8; 16], &[u8]); 4] = [
+    (0x00, &DC_LUMA, &DC_SYMBOLS),
+    (0x01, &DC_CHROMA, &DC_SYMBOLS),
+    (0x10, &AC_LUMA, &AC_LUMA_SYMBOLS),
+    (0x11, &AC_CHROMA, &AC_CHROMA_SYMBOLS),
+];
+
 /// Sets all four.
 pub(super) fn set(tables: &mut Tables) -> Result<(), JpegError> {
-    tables.set_huffman(0x00, &DC_LUMA, &DC_SYMBOLS)?;
-    tables.set_huffman(0x01, &DC_CHROMA, &DC_SYMBOLS)?;
-    tables.set_huffman(0x10, &AC_LUMA, &AC_LUMA_SYMBOLS)?;
-    tables.set_huffman(0x11, &AC_CHROMA, &AC_CHROMA_SYMBOLS)
+    ALL.into_iter().try_for_each(|(kind, counts, symbols)| tables.set_huffman(kind, counts, symbols))
+}
+
+/// The picture with the standard tables before its scan, if it has none: for decoders that want to find some. What is no
+/// JPEG, or ends before its scan, stays as it is.
+pub(crate) fn with_huffman_tables(jpeg: &[u8]) -> Cow<'_, [u8]> {
+    let Ok(mut segments) = Segments::new(jpeg) else { return Cow::Borrowed(jpeg) };
+    while let Ok((marker, body)) = segments.next() {
+        match marker {
+            HUFFMAN if !body.is_empty() => break,
+            // Nothing gets past it.
+            END_OF_IMAGE => break,
+            START_OF_SCAN => {
+                // The marker and the length stand before the body.
+                let scan = segments.place.saturating_sub(body.len() + 4);
+                let (before, after) = jpeg.split_at_checked(scan).unwrap_or((jpeg, &[]));
+                return Cow::Owned([before, &segment(), after].concat());
+            }
+            _ => {}
+        }
+    }
+    Cow::Borrowed(jpeg)
+}
+
+/// All four tables as one marker segment.
+fn segment() -> Vec<u8> {
+    let tables = ALL.into_iter().flat_map(|(kind, counts, symbols)| [&[kind], &counts[..], symbols].concat());
+    let body: Vec<u8> = tables.collect();
+    let length = u16::try_from(body.len() + 2).unwrap_or(u16::MAX);
+    [&[0xff, HUFFMAN], &length.to_be_bytes()[..], &body].concat()
 }

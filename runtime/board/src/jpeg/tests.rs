@@ -114,17 +114,22 @@ fn sizes_are_the_smallest_that_cover_the_input() {
     assert_eq!((smallest_size(320.0, 160), smallest_size(1280.0, 160), smallest_size(100.0, 160)), (4, 1, 8));
 }
 
-#[test]
-fn tables_may_be_left_out() {
-    let bytes = picture(320, 240, ColorType::Rgb, USUAL);
-    let mut bare = Vec::new();
-    let mut rest = &bytes[..];
+/// As Motion JPEG has it: without its Huffman tables.
+pub(crate) fn without_huffman_tables(jpeg: &[u8]) -> Vec<u8> {
+    let (mut bare, mut rest) = (Vec::new(), jpeg);
     while let Some(place) = rest.windows(2).position(|pair| pair == [0xff, 0xc4]) {
         bare.extend(&rest[..place]);
         let length = usize::from(u16::from_be_bytes([rest[place + 2], rest[place + 3]]));
         rest = &rest[place + 2 + length..];
     }
     bare.extend(rest);
+    bare
+}
+
+#[test]
+fn tables_may_be_left_out() {
+    let bytes = picture(320, 240, ColorType::Rgb, USUAL);
+    let bare = without_huffman_tables(&bytes);
     assert!(bare.len() < bytes.len() - 400, "there were tables");
     assert_eq!(of_jpeg(60, 0.875, &bare), of_jpeg(60, 0.875, &bytes));
     // Nor does it matter whose tables came before.
@@ -132,6 +137,23 @@ fn tables_may_be_left_out() {
     let optimised = picture(320, 240, ColorType::Luma, Coding { optimised: true, ..USUAL });
     tensor(&mut made, PixelFormat::Mjpeg, (64, 64), &optimised).unwrap();
     assert_eq!(tensor(&mut made, PixelFormat::Mjpeg, (64, 64), &bare), of_jpeg(60, 0.875, &bytes));
+}
+
+#[test]
+fn a_full_decode_gets_the_tables_that_were_left_out() {
+    let bytes = picture(320, 240, ColorType::Rgb, USUAL);
+    let bare = without_huffman_tables(&bytes);
+    let all = |bytes: &[u8]| decode(bytes, DecodeLimits::default());
+    assert_eq!(all(&bare), all(&bytes));
+    assert!(all(&bare).is_ok());
+    assert_eq!(with_huffman_tables(&bytes), bytes, "what has tables keeps them");
+    assert!(
+        matches!(all(&bare[..bare.len() * 2 / 3]), Err(DecodeError::Damaged(_))),
+        "a cut one is damaged all the same"
+    );
+    for (rubbish, what) in [(&b"\xff\xd8\xff\xd9"[..], "no scan"), (b"\xff\xd8", "nothing"), (b"GIF89a", "no JPEG")] {
+        assert_eq!(with_huffman_tables(rubbish), rubbish, "{what}");
+    }
 }
 
 #[test]
