@@ -158,8 +158,10 @@ fn framebuffers_get_their_own_pixels_and_nothing_beside_them() {
     canvas.show(&facts(Exit::Saver), Some(&pattern()));
     let xrgb = geometry(4, [(16, 8), (8, 8), (0, 8)]);
     let rgb565 = geometry(2, [(11, 5), (5, 6), (0, 5)]);
+    let in_one_call = Geometry { left: 0, stride: 128 * 4, ..xrgb };
     for (geometry, unpack) in [
         (xrgb, (|p: &[u8]| [p[2], p[1], p[0]]) as fn(&[u8]) -> [u8; 3]),
+        (in_one_call, |p| [p[2], p[1], p[0]]),
         (rgb565, |p| {
             let word = u16::from_le_bytes([p[0], p[1]]);
             [(word >> 11 << 3) as u8, (word >> 5 << 2) as u8, (word << 3) as u8]
@@ -169,9 +171,10 @@ fn framebuffers_get_their_own_pixels_and_nothing_beside_them() {
         let pixel_bytes = geometry.bytes_per_pixel as usize;
         let keep = if pixel_bytes == 2 { [0xf8, 0xfc, 0xf8] } else { [0xff; 3] };
         for (index, pixel) in bytes.chunks_exact(pixel_bytes).enumerate() {
-            let (x, y) = (index as u32 % 136, index as u32 / 136);
-            if (2..130).contains(&x) && (1..121).contains(&y) {
-                let at = (((y - 1) * 128 + x - 2) * 3) as usize;
+            let (columns, left) = (geometry.stride / geometry.bytes_per_pixel, geometry.left);
+            let (x, y) = (index as u32 % columns, index as u32 / columns);
+            if (left..left + 128).contains(&x) && (1..121).contains(&y) {
+                let at = (((y - 1) * 128 + x - left) * 3) as usize;
                 let expected: Vec<u8> =
                     canvas.rgb()[at..at + 3].iter().zip(keep).map(|(level, keep)| level & keep).collect();
                 assert_eq!(unpack(pixel)[..], expected, "at {x}, {y}");
