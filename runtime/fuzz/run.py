@@ -1,6 +1,6 @@
 """`make fuzz`: the crates' fuzz targets under AddressSanitizer, into docs/figures/fuzz.md.
 
-    run.py FIGURES [--target NAME ...] [--executions N] [--minutes M] [--folder FOLDER]
+    run.py FIGURES [--target NAME ...] [--executions N] [--minutes M] [--workers W] [--folder FOLDER]
 
 Needs cargo-fuzz (`cargo install cargo-fuzz --locked`); RUSTC_BOOTSTRAP=1 lets the pinned stable compiler instrument. Targets
 lie in each crate's `fuzz/`, outside the workspace. A corpus begins with what the target names as seeds, among them what was
@@ -69,41 +69,63 @@ TARGETS = {
         4096,
         ("board/fuzz/seeds/multipart/*",),
     ),
+    "rest": Target(
+        "offload",
+        "bodies of REST requests and replies, JSON with and without binary tensors: a message or an error; written again it "
+        "reads the same",
+        4096,
+        ("offload/fuzz/seeds/rest/*",),
+    ),
+    "grpc": Target(
+        "offload",
+        "gRPC's messages: a request, a reply, a description or an error; written again it reads the same",
+        4096,
+        ("offload/fuzz/seeds/grpc/*",),
+    ),
 }
 LIMITS = ["-timeout=60", "-rss_limit_mb=4096", "-entropic=0", "-print_funcs=0", "-print_final_stats=1"]
 
 
-def fuzz(name: str, executions: int, minutes: int, folder: Path | None) -> dict:
-    """A row of the figure; ends the program at a finding."""
+def fuzz(name: str, executions: int, minutes: int, workers: int, folder: Path | None) -> dict:
+    """A row of the figure; ends the program at a finding. Workers have seeds and corpora of their own."""
     target = TARGETS[name]
     home = RUNTIME / target.crate / "fuzz"
     folder = folder or home / "target"
-    corpus = folder / "corpus" / name
-    shutil.rmtree(corpus, ignore_errors=True)
-    corpus.mkdir(parents=True)
-    for pattern in target.seeds:
-        for seed in RUNTIME.glob(pattern):
-            shutil.copy(seed, corpus)
-    cargo = ["cargo", "fuzz", "run", "--fuzz-dir", str(home), "--target-dir", str(folder), name, str(corpus), "--"]
-    command = [*cargo, f"-runs={executions}", f"-max_total_time={60 * minutes}", f"-max_len={target.longest}", *LIMITS]
     environment = {**os.environ, "RUSTC_BOOTSTRAP": "1", "RUSTC_WRAPPER": str(HERE / "ours-only.sh")}
-    log = folder / f"{name}.log"
-    with log.open("w") as sink:
-        done = subprocess.run(command, cwd=RUNTIME / target.crate, env=environment, stderr=sink, check=False)
-    text = log.read_text(errors="replace")
-    if done.returncode:
-        sys.exit(f"run.py: {name}: a finding, or no build; the end of {log}:\n" + "\n".join(text.splitlines()[-40:]))
-    last = lambda pattern: int(re.findall(pattern, text)[-1])
+    cargo = ["cargo", "fuzz"], ["--fuzz-dir", str(home), "--target-dir", str(folder), name]
+    folder.mkdir(parents=True, exist_ok=True)
+    subprocess.run([*cargo[0], "build", *cargo[1]], cwd=RUNTIME / target.crate, env=environment, check=True)
+    running = []
+    for worker in range(workers):
+        corpus = folder / "corpus" / f"{name}-{worker}"
+        shutil.rmtree(corpus, ignore_errors=True)
+        corpus.mkdir(parents=True)
+        for pattern in target.seeds:
+            for seed in RUNTIME.glob(pattern):
+                shutil.copy(seed, corpus)
+        limits = [f"-runs={-(-executions // workers)}", f"-max_total_time={60 * minutes}", f"-max_len={target.longest}", *LIMITS]
+        log = folder / f"{name}-{worker}.log"
+        command = [*cargo[0], "run", *cargo[1], str(corpus), "--", f"-seed={worker + 1}", *limits]
+        with log.open("w") as sink:
+            process = subprocess.Popen(command, cwd=RUNTIME / target.crate, env=environment, stderr=sink)
+        running.append((process, log, corpus))
+    for process, log, _ in running:
+        if process.wait():
+            text = log.read_text(errors="replace")
+            sys.exit(f"run.py: {name}: a finding; the end of {log}:\n" + "\n".join(text.splitlines()[-40:]))
+    texts = [log.read_text(errors="replace") for _, log, _ in running]
+    last = lambda pattern: [int(re.findall(pattern, text)[-1]) for text in texts]
     return {
         "target": name,
         "date": datetime.date.today().isoformat(),
         "checks": target.checks,
-        "executions": last(r"stat::number_of_executed_units:\s+(\d+)"),
+        "executions": sum(last(r"stat::number_of_executed_units:\s+(\d+)")),
         "findings": 0,
-        "covered_edges": last(r"cov: (\d+)"),
-        "corpus": len(list(corpus.iterdir())),
-        "peak_mib": last(r"stat::peak_rss_mb:\s+(\d+)"),
-        "seconds": last(r"Done \d+ runs in (\d+) second"),
+        "covered_edges": max(last(r"cov: (\d+)")),
+        "corpus": sum(len(list(corpus.iterdir())) for _, _, corpus in running),
+        "peak_mib": max(last(r"stat::peak_rss_mb:\s+(\d+)")),
+        "seconds": max(last(r"Done \d+ runs in (\d+) second")),
+        "workers": workers,
     }
 
 
@@ -119,13 +141,13 @@ def table(rows: list[dict]) -> str:
         "Executions count inputs that are refused, too. `make asan` runs the kernels' own tests under AddressSanitizer. They have",
         "not been run under Miri.",
         "",
-        "| target | date | what it checks | executions (goal 1,000,000) | findings | covered edges | inputs kept | peak | time |",
-        "|---|---|---|---|---|---|---|---|---|",
+        "| target | date | what it checks | executions (goal 1,000,000) | findings | covered edges | inputs kept | peak | time | workers |",
+        "|---|---|---|---|---|---|---|---|---|---|",
     ]
     for row in rows:
         lines.append(
             f"| {row['target']} | {row['date']} | {row['checks']} | {row['executions']:,} | {row['findings']} "
-            f"| {row['covered_edges']:,} | {row['corpus']:,} | {row['peak_mib']} MiB | {row['seconds'] / 60:.0f} min |"
+            f"| {row['covered_edges']:,} | {row['corpus']:,} | {row['peak_mib']} MiB | {row['seconds'] / 60:.1f} min | {row.get('workers', 1)} |"
         )
     return "\n".join(lines) + "\n"
 
@@ -148,11 +170,12 @@ def main() -> None:
     parser.add_argument("--target", choices=TARGETS, nargs="+", default=list(TARGETS))
     parser.add_argument("--executions", type=int, default=1_000_000)
     parser.add_argument("--minutes", type=int, default=0, help="most for a target; 0: until the executions are done")
+    parser.add_argument("--workers", type=int, default=1, help="processes side by side, which share the executions")
     parser.add_argument("--folder", type=Path, help="for the build, the corpus and the logs; fuzz/target of each crate")
     arguments = parser.parse_args()
     folder = arguments.folder and arguments.folder.resolve()
     for name in arguments.target:
-        write(fuzz(name, arguments.executions, arguments.minutes, folder), arguments.figures)
+        write(fuzz(name, arguments.executions, arguments.minutes, arguments.workers, folder), arguments.figures)
 
 
 if __name__ == "__main__":

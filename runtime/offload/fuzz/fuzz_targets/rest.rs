@@ -5,7 +5,7 @@
 
 use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
-use tinysaver_offload::protocol::{InferReply, InferRequest, rest};
+use tinysaver_offload::protocol::{InferReply, InferRequest, ProtocolError, rest};
 
 /// The first line is the header that says how long the JSON is (empty: there is no such header), the rest the body.
 fn header_and_body(data: &[u8]) -> Option<(Option<&str>, Bytes)> {
@@ -30,7 +30,7 @@ fn request_comes_back(request: &InferRequest) {
         // What has no JSON form (not a number, not UTF-8) may be refused.
         let Ok(written) = rest::encode_request(request, binary) else { continue };
         let length = written.json_bytes.map(|length| length.to_string());
-        let again = rest::decode_request(&written.bytes, length.as_deref()).expect("what was written is read");
+        let Some(again) = read_again(rest::decode_request(&written.bytes, length.as_deref()), binary) else { continue };
         assert_eq!(again.id, request.id);
         assert_eq!(again.outputs.len(), request.outputs.len());
         // As bytes: a tensor may hold what is not equal to itself.
@@ -41,10 +41,19 @@ fn request_comes_back(request: &InferRequest) {
     }
 }
 
+/// What was written is read; only whole numbers beyond 2^53, which came in bytes, are refused as JSON.
+fn read_again<T>(read: Result<T, ProtocolError>, binary: bool) -> Option<T> {
+    match read {
+        Ok(message) => Some(message),
+        Err(error) if !binary && error.to_string().contains("2^53") => None,
+        Err(error) => panic!("what was written is not read: {error}"),
+    }
+}
+
 fn reply_comes_back(reply: &InferReply) {
     let Ok(written) = rest::encode_reply(reply, &InferRequest::default()) else { return };
     let length = written.json_bytes.map(|length| length.to_string());
-    let again = rest::decode_reply(&written.bytes, length.as_deref()).expect("what was written is read");
+    let Some(again) = read_again(rest::decode_reply(&written.bytes, length.as_deref()), false) else { return };
     assert_eq!((again.id, again.model_name), (reply.id.clone(), reply.model_name.clone()));
     assert_eq!(again.outputs.len(), reply.outputs.len());
 }

@@ -9,7 +9,7 @@ use serde_json::{Number, Value, json};
 use super::{ByteElements, Datatype, ProtocolError, Tensor, join_byte_elements};
 
 /// JSON numbers are doubles to most programs: whole numbers beyond this are not exact.
-const EXACT: f64 = 9_007_199_254_740_992.0;
+const EXACT: u64 = 1 << 53;
 
 /// Flattened elements, of whichever kind stood there; 8 bytes a number.
 #[derive(Debug, Clone, PartialEq)]
@@ -66,7 +66,7 @@ impl<'de> Visitor<'de> for Level<'_> {
 
     #[expect(clippy::cast_precision_loss, reason = "what is lost is refused")]
     fn visit_u64<E: Error>(self, value: u64) -> Result<(), E> {
-        if value as f64 > EXACT {
+        if value > EXACT {
             return Err(E::custom("a whole number above 2^53: send it in binary"));
         }
         self.visit_f64(value as f64)
@@ -74,7 +74,7 @@ impl<'de> Visitor<'de> for Level<'_> {
 
     #[expect(clippy::cast_precision_loss, reason = "what is lost is refused")]
     fn visit_i64<E: Error>(self, value: i64) -> Result<(), E> {
-        if (value as f64) < -EXACT {
+        if value.unsigned_abs() > EXACT {
             return Err(E::custom("a whole number below -2^53: send it in binary"));
         }
         self.visit_f64(value as f64)
@@ -110,7 +110,7 @@ fn encode_numbers(tensor: &str, datatype: Datatype, numbers: &[f64]) -> Result<B
                 #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked on the way back")]
                 let value = number as $type;
                 #[allow(clippy::cast_lossless, clippy::cast_precision_loss, reason = "at most 2^53")]
-                let same = value as f64 == number;
+                let same = value as f64 == number && number.abs() <= EXACT as f64;
                 same.then(|| value.to_le_bytes())
             })
         };

@@ -79,6 +79,20 @@ fn what_contradicts_itself_is_refused() {
 }
 
 #[test]
+fn whole_numbers_that_json_would_round_are_refused() {
+    let one = |number: &str, datatype: &str| {
+        decode(&format!(r#"{{"inputs":[{{"name":"x","shape":[1],"datatype":"{datatype}","data":[{number}]}}]}}"#))
+    };
+    assert!(one("9007199254740992", "INT64").is_ok() && one("-9007199254740992", "INT64").is_ok());
+    // The last two are beyond 64 bits, where a JSON reader makes them floats.
+    for number in ["9007199254740993", "-9007199254740993", "-9223372036854775809", "18446744073709551616"] {
+        for datatype in ["INT64", "UINT64"] {
+            assert!(one(number, datatype).is_err(), "{number} as {datatype}");
+        }
+    }
+}
+
+#[test]
 fn a_header_length_that_lies_is_refused() {
     let tensor = Tensor::new("x", Datatype::Uint8, &[3], Bytes::from_static(&[1, 2, 3])).unwrap();
     let body = encode_request(&request(vec![tensor]), true).unwrap();
