@@ -6,7 +6,7 @@
 The photos are the demo photos and those of the Debian packages that calibration uses (fetched with apt-get, 218 MB; Debian
 12). The pair's own int8 models see ten views of each: the centre and the four corners, and their mirror images. Views of one
 photo are not independent; the photos themselves, by their centres, are counted as well. The coverage models see the centres.
-Ends with status 1 if a model agrees on fewer than 99.5 % of its pictures, or, in the forms where onnxruntime itself computes
+With `--only`, rows of other models stay as an earlier run wrote them. Ends with status 1 if a model agrees on fewer than 99.5 % of its pictures, or, in the forms where onnxruntime itself computes
 in f32, on fewer than check.py allows.
 """
 
@@ -89,10 +89,10 @@ def compare(engine: Path, path: Path, form: str, pictures: numpy.ndarray, views:
 def cases(only: list[str]) -> list[tuple[Path, str]]:
     """The pair's models, then the coverage models that were asked for, built where they are missing."""
     real = [(file, "real weights") for file in sorted((check.PAIR / "build").glob("*.int8.onnx"))]
-    names = [(net, form) for net, form in check.wanted()]
+    nets = list(check.wanted())
     chosen = lambda name: not only or any(part in name for part in only)
     return [case for case in real if chosen(case[0].name)] + [
-        (check.build(net, form), form) for net, form in names if chosen(f"{net}.{form}")]
+        (check.build(net, form), form) for net, form in nets if chosen(f"{net}.{form}")]
 
 
 def measure(engine: Path, only: list[str], figures: Path | None) -> list[dict]:
@@ -111,8 +111,22 @@ def measure(engine: Path, only: list[str], figures: Path | None) -> list[dict]:
             rows.append(compare(engine, path, form, sized[side, many], 2 * len(PLACES) if many else 1, pair))
             print(line(rows[-1]), flush=True)
             if figures:
-                write(figures, rows, len(chosen))
+                write(figures, together(figures, rows) if only else rows)
     return rows
+
+
+def together(folder: Path, rows: list[dict]) -> list[dict]:
+    """These rows, and those that an earlier run wrote of other models, in the order of a whole run."""
+    path = folder / "photos.json"
+    before = json.loads(path.read_text(encoding="utf-8"))["rows"] if path.is_file() else []
+    found = {row["model"]: row for row in [*before, *rows]}
+    return [found[name] for name in names() if name in found]
+
+
+def names() -> list[str]:
+    """Every model of a whole run, in its order."""
+    real = sorted((check.PAIR / "build").glob("*.int8.onnx"))
+    return [file.name.removesuffix(".onnx") for file in real] + [f"{net}.{form}" for net, form in check.wanted()]
 
 
 def line(row: dict) -> str:
@@ -123,7 +137,7 @@ def line(row: dict) -> str:
     return f"| {' | '.join(cells)} |" + ("" if row["passed"] else " <- too few")
 
 
-def write(folder: Path, rows: list[dict], models: int) -> None:
+def write(folder: Path, rows: list[dict]) -> None:
     """photos.md and photos.json, also of a run that is not through its models yet."""
     folder.mkdir(parents=True, exist_ok=True)
     head = {"command": "make check-photos", "date": datetime.date.today().isoformat(), "onnxruntime": onnxruntime.__version__}
@@ -132,7 +146,7 @@ def write(folder: Path, rows: list[dict], models: int) -> None:
     short = [row["model"] for row in rows if row["same_top1"] < check.TOP1_AGREEMENT * row["pictures"]]
     text = [
         "# Agreement with onnxruntime on real photos", "",
-        f"`{head['command']}`, {head['date']}, {len(rows)} of {models} models against onnxruntime {head['onnxruntime']}: the same top-1 class on"
+        f"`{head['command']}`, {head['date']}, {len(rows)} of {len(names())} models against onnxruntime {head['onnxruntime']}: the same top-1 class on"
         f" {sum(row['same_top1'] for row in strict)} of {sum(row['pictures'] for row in strict)} pictures in the forms that"
         " onnxruntime computes in integers.",
         f"Below {check.TOP1_AGREEMENT:.1%}: {', '.join(short) or 'no model'}.", "",
