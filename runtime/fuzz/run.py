@@ -129,6 +129,11 @@ def fuzz(name: str, executions: int, minutes: int, workers: int, folder: Path | 
     }
 
 
+def kept(row: dict) -> str:
+    """Inputs that are worth keeping; of a run on a machine that is gone nobody counted them."""
+    return "-" if row["corpus"] is None else f"{row['corpus']:,}"
+
+
 def table(rows: list[dict]) -> str:
     """The rows as a Markdown document."""
     lines = [
@@ -147,7 +152,7 @@ def table(rows: list[dict]) -> str:
     for row in rows:
         lines.append(
             f"| {row['target']} | {row['date']} | {row['checks']} | {row['executions']:,} | {row['findings']} "
-            f"| {row['covered_edges']:,} | {row['corpus']:,} | {row['peak_mib']} MiB | {row['seconds'] / 60:.1f} min | {row.get('workers', 1)} |"
+            f"| {row['covered_edges']:,} | {kept(row)} | {row['peak_mib']} MiB | {row['seconds'] / 60:.1f} min | {row.get('workers', 1)} |"
         )
     return "\n".join(lines) + "\n"
 
