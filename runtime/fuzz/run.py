@@ -154,6 +154,7 @@ def table(rows: list[dict]) -> str:
             f"| {row['target']} | {row['date']} | {row['checks']} | {row['executions']:,} | {row['findings']} "
             f"| {row['covered_edges']:,} | {kept(row)} | {row['peak_mib']} MiB | {row['seconds'] / 60:.1f} min | {row.get('workers', 1)} |"
         )
+    lines += [f"\n{row['target']}: {row['note']}." for row in rows if "note" in row]
     return "\n".join(lines) + "\n"
 
 

@@ -22,29 +22,37 @@ pub struct Heading {
     pub health: Option<String>,
 }
 
-/// The whole page.
-pub fn render(report: &SummaryReport, heading: &Heading, details: &Details) -> Markup {
+/// A page: its title, style that is not common to all, what to point at, and what is between title and footer.
+pub fn page(title: &str, more_style: &str, marks: &str, content: &Markup) -> Markup {
     html! {
         (DOCTYPE)
         html lang="en" {
             head {
                 meta charset="utf-8";
                 meta name="viewport" content="width=device-width, initial-scale=1";
-                title { "tinysaver report" }
-                style { (PreEscaped(style::sheet())) }
+                title { (title) }
+                style { (PreEscaped(style::sheet())) (PreEscaped(more_style)) }
             }
             body {
                 main {
-                    h1 { "tinysaver report" }
-                    p { (heading.line) }
-                    @if let Some(health) = &heading.health { p.health { (health) } }
-                    (tiles(report))
-                    (cards(report, details))
-                    footer { "tinysaver " (env!("CARGO_PKG_VERSION")) " · point at a bar for its figures" }
+                    h1 { (title) }
+                    (content)
+                    footer { "tinysaver " (env!("CARGO_PKG_VERSION")) " · point at a " (marks) " for its figures" }
                 }
             }
         }
     }
+}
+
+/// The report.
+pub fn render(report: &SummaryReport, heading: &Heading, details: &Details) -> Markup {
+    let content = html! {
+        p { (heading.line) }
+        @if let Some(health) = &heading.health { p.health { (health) } }
+        (tiles(report))
+        (cards(report, details))
+    };
+    page("tinysaver report", "", "bar", &content)
 }
 
 fn tiles(report: &SummaryReport) -> Markup {

@@ -5,13 +5,13 @@ mod plots;
 mod pool;
 
 use anyhow::Result;
-use maud::{DOCTYPE, Markup, PreEscaped, html};
+use maud::{Markup, html};
 use tinysaver_core::risk::{Judged, Method, Promise, Ranked};
 use tinysaver_core::{Score, Temperature};
 
 use crate::lab::calibration::{Judge, best_temperature};
 use crate::lab::evaluation::{Figures, Test};
-use crate::report_page::{plot, style};
+use crate::report_page::{page, plot};
 use curves::{Reliability, accuracy_curve, harm_curves, risk_coverage};
 use plots::{Axes, Line, Mark, chart};
 pub use pool::pool_page;
@@ -55,30 +55,17 @@ impl Page<'_> {
             ("How sure the saver was", false, self.histogram()?),
             ("Reliability", true, self.reliability()?),
         ];
-        let page = html! {
-            (DOCTYPE)
-            html lang="en" {
-                head {
-                    meta charset="utf-8";
-                    meta name="viewport" content="width=device-width, initial-scale=1";
-                    title { "tinysaver calibration" }
-                    style { (PreEscaped(style::sheet())) (PreEscaped(plots::CSS)) }
+        let content = html! {
+            p { (self.title) }
+            p { (self.gate_text()) }
+            @if self.test.savers.len() > 1 { p { "Below, what is not about all models is about the first and the last." } }
+            div.grid.top {
+                @for (title, is_wide, content) in &cards {
+                    section.card.wide[*is_wide] { h2 { (title) } (content) }
                 }
-                body { main {
-                    h1 { "tinysaver calibration" }
-                    p { (self.title) }
-                    p { (self.gate_text()) }
-                    @if self.test.savers.len() > 1 { p { "Below, what is not about all models is about the first and the last." } }
-                    div.grid.top {
-                        @for (title, is_wide, content) in &cards {
-                            section.card.wide[*is_wide] { h2 { (title) } (content) }
-                        }
-                    }
-                    footer { "tinysaver " (env!("CARGO_PKG_VERSION")) " · point at a dot or bar for its figures" }
-                } }
             }
         };
-        Ok(page.into_string())
+        Ok(page("tinysaver calibration", plots::CSS, "dot or bar", &content).into_string())
     }
 
     fn gate_text(&self) -> String {

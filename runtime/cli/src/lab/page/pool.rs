@@ -1,33 +1,20 @@
 //! Candidates of a pool: how much each would save, and how sure that is.
 
-use maud::{DOCTYPE, Markup, PreEscaped, html};
+use maud::{Markup, html};
 
 use super::plots;
 use crate::lab::selection::{Candidate, Search};
+use crate::report_page::page;
 use crate::report_page::plot::{WIDTH, drawing, legend, rectangle};
-use crate::report_page::style;
 
 /// The whole page.
 pub fn pool_page(title: &str, searches: &[Search]) -> String {
-    let page = html! {
-        (DOCTYPE)
-        html lang="en" {
-            head {
-                meta charset="utf-8";
-                meta name="viewport" content="width=device-width, initial-scale=1";
-                title { "tinysaver select" }
-                style { (PreEscaped(style::sheet())) (PreEscaped(plots::CSS)) }
-            }
-            body { main {
-                h1 { "tinysaver select" }
-                p { (title) }
-                p { "Delta cost: the saver's cost as a share of the base's, less the share of frames that exit at parity. Further left is better; right of the line a saver is not worth having." }
-                div.grid.top { @for search in searches { (card(search)) } }
-                footer { "tinysaver " (env!("CARGO_PKG_VERSION")) " · point at a bar for its figures" }
-            } }
-        }
+    let content = html! {
+        p { (title) }
+        p { "Delta cost: the saver's cost as a share of the base's, less the share of frames that exit at parity. Further left is better; right of the line a saver is not worth having." }
+        div.grid.top { @for search in searches { (card(search)) } }
     };
-    page.into_string()
+    page("tinysaver select", plots::CSS, "bar", &content).into_string()
 }
 
 fn card(search: &Search) -> Markup {
