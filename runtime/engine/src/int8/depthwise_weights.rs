@@ -39,22 +39,46 @@ pub struct ColumnBlock {
     pub scale: Aligned<f32>,
 }
 
-/// A run of 16 channels that a kernel which multiplies two rows of a column at once does together. Two blocks may overlap.
+/// A run of channels that a kernel which multiplies two rows of a column at once does together. Two blocks may overlap.
 #[derive(Debug, Clone)]
 pub struct PairColumnBlock {
     /// First channel.
     pub start: usize,
-    /// `[column][two rows][half][channel of the half][row of the two]`; an odd last row is paired with a weight of 0. A half
-    /// has four channels of the first and four of the second eight, as [`PAIRED_ORDER`] says.
+    /// Channels: 16 or 32.
+    pub width: usize,
+    /// `[pair][channel in vector order][2]`, pairs as [`column_pairs`] gives them; what is lacking has a weight of 0. The
+    /// order is [`unpacked_order`] for 32 channels, [`PAIRED_ORDER`] for 16.
     pub pairs: Aligned<i16>,
-    /// As in [`Epilogue`], in the same order.
+    /// As in [`Epilogue`], in vector order.
     pub bias: Aligned<i32>,
-    /// As in [`Epilogue`], in the same order.
+    /// As in [`Epilogue`], in vector order.
     pub scale: Aligned<f32>,
 }
 
-/// Channels of a [`PairColumnBlock`] in the order in which unpacking i16 within 128-bit lanes leaves them.
+/// 16 channels in the order in which unpacking i16 within 128-bit lanes leaves them.
 const PAIRED_ORDER: [usize; 16] = [0, 1, 2, 3, 8, 9, 10, 11, 4, 5, 6, 7, 12, 13, 14, 15];
+
+impl PairColumnBlock {
+    /// Pairs of taps of a window.
+    pub fn pairs_of(rows: usize, columns: usize) -> usize {
+        column_pairs(rows, columns).count()
+    }
+}
+
+/// Taps of a window of odd height, column by column, two rows at once. The last row's are paired with each other, each
+/// pair in the second one's column: the first and the second, the third and the fourth, and nothing and the last.
+fn column_pairs(rows: usize, columns: usize) -> impl Iterator<Item = [Option<usize>; 2]> {
+    let last = rows.saturating_sub(1) * columns;
+    (0..columns).flat_map(move |column| {
+        let whole = (0..rows / 2).map(move |pair| [0, 1].map(|row| Some((2 * pair + row) * columns + column)));
+        let across = match column {
+            _ if column % 2 == 1 => Some([Some(last + column - 1), Some(last + column)]),
+            _ if column + 1 == columns => Some([None, Some(last + column)]),
+            _ => None,
+        };
+        whole.chain(across)
+    })
+}
 
 /// Four taps that are multiplied at once; fewer where there are no more.
 type TapQuad = [Option<usize>; 4];
@@ -175,32 +199,34 @@ impl DepthwiseWeights {
         Some(ColumnBlock { start, width, weights: weights.into(), bias: bias.into(), scale: scale.into() })
     }
 
-    /// The channels, at least 16, in pair blocks for a window of `rows` by `columns`.
-    pub fn pair_columns_for(&self, rows: usize, columns: usize) -> Vec<PairColumnBlock> {
-        let last = self.channels.saturating_sub(16);
-        let starts = (0..self.channels).step_by(16).map(|start| start.min(last));
-        starts.map(|start| self.pair_column_block(rows, columns, start)).collect()
-    }
-
-    fn pair_column_block(&self, rows: usize, columns: usize, start: usize) -> PairColumnBlock {
-        let order = PAIRED_ORDER.map(|channel| start + channel);
-        let weight = |row: usize, column: usize, channel: usize| {
-            let place = (row * columns + column) * self.channels + channel;
-            if row < rows { self.taps.get(place).copied().unwrap_or(0) } else { 0 }
+    /// The channels, at least 16, in pair blocks of at most `widest` for a window of `rows`, an odd number, by `columns`.
+    pub fn pair_columns_for(&self, rows: usize, columns: usize, widest: usize) -> Vec<PairColumnBlock> {
+        let pairs: Vec<[Option<usize>; 2]> = column_pairs(rows, columns).collect();
+        let block = |(start, width)| {
+            let order = if width == 16 { PAIRED_ORDER.to_vec() } else { unpacked_order(width) };
+            let Block { pairs, bias, scale, .. } = self.block(&pairs, start, &order);
+            PairColumnBlock { start, width, pairs, bias, scale }
         };
-        let pairs = (0..columns).flat_map(|column| (0..rows).step_by(2).map(move |row| (row, column)));
-        let pairs = pairs.flat_map(|(row, column)| {
-            order.into_iter().flat_map(move |channel| [weight(row, column, channel), weight(row + 1, column, channel)])
-        });
-        let bias: Vec<i32> = order.iter().map(|&at| self.epilogue.bias.get(at).copied().unwrap_or(0)).collect();
-        let scale: Vec<f32> = order.iter().map(|&at| self.epilogue.scale.get(at).copied().unwrap_or(0.0)).collect();
-        PairColumnBlock { start, pairs: pairs.collect::<Vec<_>>().into(), bias: bias.into(), scale: scale.into() }
+        self.spans(widest).into_iter().map(block).collect()
     }
 
     /// Cuts the channels into blocks of 32, and of 16 at the end.
     pub fn with_blocks(mut self) -> Self {
-        let mut spans: Vec<(usize, usize)> = (0..self.channels / 32).map(|block| (32 * block, 32)).collect();
-        match self.channels % 32 {
+        let taps = self.taps.len() / self.channels.max(1);
+        let pairs: Vec<_> = (0..taps).step_by(2).map(|tap| [Some(tap), (tap + 1 < taps).then_some(tap + 1)]).collect();
+        self.blocks = self
+            .spans(32)
+            .into_iter()
+            .map(|(start, width)| self.block(&pairs, start, &unpacked_order(width)))
+            .collect();
+        self
+    }
+
+    /// First channel and width of blocks of at most `widest`, 16 or 32; the last ones may overlap.
+    fn spans(&self, widest: usize) -> Vec<(usize, usize)> {
+        let mut spans: Vec<(usize, usize)> =
+            (0..self.channels / widest).map(|block| (widest * block, widest)).collect();
+        match self.channels % widest {
             0 => {}
             1..=16 if self.channels >= 16 => spans.push((self.channels - 16, 16)),
             _ if self.channels >= 32 => spans.push((self.channels - 32, 32)),
@@ -208,22 +234,22 @@ impl DepthwiseWeights {
             // Fewer than a vector: the missing channels have weights of 0 and are not stored.
             _ => spans.push((0, 16)),
         }
-        self.blocks = spans.into_iter().map(|(start, width)| self.block(start, width)).collect();
-        self
+        spans
     }
 
-    fn block(&self, start: usize, width: usize) -> Block {
-        let order: Vec<usize> = unpacked_order(width).into_iter().map(|channel| start + channel).collect();
-        let rows: Vec<&[i16]> = self.taps.chunks_exact(self.channels).collect();
-        let weight = |row: Option<&&[i16]>, channel: usize| row.and_then(|row| row.get(channel)).copied().unwrap_or(0);
-        let pairs = rows.chunks(2).flat_map(|pair| {
-            order.iter().flat_map(|&channel| [weight(pair.first(), channel), weight(pair.get(1), channel)])
-        });
+    fn block(&self, pairs: &[[Option<usize>; 2]], start: usize, order: &[usize]) -> Block {
+        let order: Vec<usize> = order.iter().map(|channel| start + channel).collect();
+        let weight = |tap: Option<usize>, channel: usize| {
+            let place = tap.filter(|_| channel < self.channels).map(|tap| tap * self.channels + channel);
+            place.and_then(|place| self.taps.get(place)).copied().unwrap_or(0)
+        };
+        let pairs =
+            pairs.iter().flat_map(|pair| order.iter().flat_map(move |&channel| pair.map(|tap| weight(tap, channel))));
         let pick = |channel: &usize| self.epilogue.scale.get(*channel).copied().unwrap_or(0.0);
         let bias = |channel: &usize| self.epilogue.bias.get(*channel).copied().unwrap_or(0);
         Block {
             start,
-            width,
+            width: order.len(),
             pairs: pairs.collect::<Vec<_>>().into(),
             bias: order.iter().map(bias).collect::<Vec<_>>().into(),
             scale: order.iter().map(pick).collect::<Vec<_>>().into(),

@@ -8,12 +8,13 @@ pub const MOST_ROWS: usize = 8;
 /// Where the rows of a window lie for one output row.
 pub struct Rows {
     /// For columns of the image.
-    inside: RowPixels,
+    pub inside: RowPixels,
     /// For columns of the border.
     outside: RowPixels,
-    /// Columns before the image, and columns of the image.
-    pad: usize,
-    columns: usize,
+    /// Columns before the image.
+    pub pad: usize,
+    /// Columns of the image.
+    pub columns: usize,
     /// Columns of the output.
     pub output_columns: usize,
     /// Channels of input and output.
@@ -31,7 +32,13 @@ impl RowPixels {
     pub fn pixel(&self, row: usize, column: usize) -> *const u8 {
         let (start, step) = self.0.get(row).copied().unwrap_or_default();
         // An address only; the kernel's own check has shown that it lies in the input.
-        start.wrapping_add(column * step)
+        start.wrapping_add(column.wrapping_mul(step))
+    }
+
+    /// Bytes from a row's pixel to its next one.
+    #[inline]
+    pub fn pitch(&self, row: usize) -> usize {
+        self.0.get(row).map_or(0, |(_, step)| *step)
     }
 }
 

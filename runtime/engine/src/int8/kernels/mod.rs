@@ -57,6 +57,50 @@ impl Gemm<'_> {
     }
 }
 
+/// Rows for [`Gemm`] that are made of runs of an NHWC image, the same ones for all, some bytes further for each.
+#[derive(Debug, Clone, Copy)]
+pub struct Gather<'a> {
+    /// The image.
+    pub input: &'a [u8],
+    /// Where each run of the first row begins; `None` in the border.
+    pub starts: &'a [Option<usize>],
+    /// Bytes of a run.
+    pub length: usize,
+    /// Bytes from a row's runs to those of the next row.
+    pub step: usize,
+    /// The input's zero point.
+    pub border: u8,
+    /// Rows.
+    pub count: usize,
+    /// Numbers from one row to the next, at least all runs of a row. What is between them may become anything.
+    pub depth: usize,
+}
+
+impl Gather<'_> {
+    /// How many rows can be made if as many numbers as `unit` says are always read and written at once.
+    #[cfg_attr(not(target_arch = "x86_64"), allow(dead_code, reason = "kernels for x86-64 write whole vectors"))]
+    fn rows_in_units(&self, unit: usize, rows: &[i16]) -> usize {
+        let excess = self.length.next_multiple_of(unit) - self.length;
+        let row = self.starts.len() * self.length + excess;
+        let places = |length: usize, first: usize, step: usize| {
+            length.checked_sub(first).map_or(0, |room| room.checked_div(step).map_or(usize::MAX, |steps| steps + 1))
+        };
+        let last = self.starts.iter().flatten().max();
+        let inputs = last
+            .map_or(usize::MAX, |last| places(self.input.len(), last.saturating_add(self.length + excess), self.step));
+        places(rows.len(), row, self.depth).min(inputs).min(self.count)
+    }
+
+    /// Whether all slices are long enough for what the numbers say.
+    fn fits(&self, rows: &[i16]) -> bool {
+        let furthest = self.count.saturating_sub(1).saturating_mul(self.step).saturating_add(self.length);
+        let ends = self.starts.iter().flatten().map(|start| start.saturating_add(furthest));
+        self.starts.len().saturating_mul(self.length) <= self.depth
+            && rows.len() >= self.count.saturating_mul(self.depth)
+            && ends.max().is_none_or(|end| end <= self.input.len())
+    }
+}
+
 /// A matrix product of bytes with its epilogue. What is multiplied is read where it lies: every output pixel's row of
 /// bytes is `weights.runs` runs of an NHWC image, each `run_pitch` bytes after the one before.
 #[derive(Debug)]
@@ -207,6 +251,8 @@ pub struct Kernels {
     pub dot: Option<DotKernels>,
     /// Widens bytes for `gemm`; the shorter of the two lengths counts.
     pub widen: fn(&[u8], &mut [i16]),
+    /// Makes rows for `gemm` from an image.
+    pub gather: fn(&Gather<'_>, &mut [i16]),
     /// Dense 3 x 3 convolutions without stride, of whole panels of channels; where there are none, `gemm` does these too.
     pub winograd: Option<WinogradKernels>,
     /// Matrix product in pairs of i16.

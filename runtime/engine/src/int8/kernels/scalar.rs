@@ -1,6 +1,6 @@
 //! The definition, in portable Rust. Read this to know what a kernel has to do.
 
-use super::{Add, Depthwise, DotGemm, DotKernels, Gemm, Kernels, Multiply};
+use super::{Add, Depthwise, DotGemm, DotKernels, Gather, Gemm, Kernels, Multiply};
 use crate::int8::quant::Bounds;
 use crate::int8::weights::{DotPacking, PANEL};
 
@@ -11,6 +11,7 @@ pub const KERNELS: Kernels = Kernels {
     dot: Some(DotKernels { packing: PACKING, gemm: dot_gemm }),
     winograd: None,
     widen,
+    gather,
     gemm,
     depthwise,
     add,
@@ -22,6 +23,26 @@ pub const KERNELS: Kernels = Kernels {
 
 pub fn widen(bytes: &[u8], wide: &mut [i16]) {
     wide.iter_mut().zip(bytes).for_each(|(wide, &byte)| *wide = i16::from(byte));
+}
+
+pub fn gather(call: &Gather<'_>, rows: &mut [i16]) {
+    if call.fits(rows) {
+        gather_from(0, call, rows);
+    }
+}
+
+/// All rows from the one at `first` on.
+pub fn gather_from(first: usize, call: &Gather<'_>, rows: &mut [i16]) {
+    let rows = rows.chunks_exact_mut(call.depth.max(1)).take(call.count).enumerate().skip(first);
+    for (index, row) in rows {
+        for (run, start) in row.chunks_exact_mut(call.length.max(1)).zip(call.starts) {
+            let bytes = start.and_then(|start| call.input.get(start + index * call.step..));
+            match bytes {
+                Some(bytes) => widen(bytes, run),
+                None => run.fill(i16::from(call.border)),
+            }
+        }
+    }
 }
 
 pub fn gemm(call: &Gemm<'_>, output: &mut [u8]) {

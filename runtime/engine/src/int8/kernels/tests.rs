@@ -301,6 +301,36 @@ proptest! {
     }
 
     #[test]
+    fn gathered_rows_are_equal(
+        (starts, length, step) in (vec(proptest::option::of(0..60usize), 1..5), 1..40usize, 0..20usize),
+        (count, gap, border) in (1..12usize, 0..3usize, any::<u8>()),
+        (bytes, slack) in (vec(any::<u8>(), 320), 0..20usize),
+    ) {
+        let (depth, used) = (starts.len() * length + gap, starts.len() * length);
+        let end = starts.iter().flatten().max().map_or(0, |start| start + (count - 1) * step + length);
+        // Exactly as long as they have to be, or a little longer.
+        let (input, numbers) = (&bytes[..end + slack], count * depth + slack);
+        let call = Gather { input, starts: &starts, length, step, border, count, depth };
+        let mut expected = vec![7; numbers];
+        (scalar::KERNELS.gather)(&call, &mut expected);
+        for kernels in others() {
+            let mut rows = vec![7; numbers];
+            (kernels.gather)(&call, &mut rows);
+            for (row, expected) in rows.chunks_exact(depth).zip(expected.chunks_exact(depth)).take(count) {
+                prop_assert_eq!(&row[..used], &expected[..used], "{}", kernels.name);
+            }
+            // What is too short is left alone.
+            let mut short = vec![7; count * depth - 1];
+            (kernels.gather)(&call, &mut short);
+            prop_assert!(short.iter().all(|&number| number == 7));
+            if end > 0 {
+                (kernels.gather)(&Gather { input: &bytes[..end - 1], ..call }, &mut short);
+                prop_assert!(short.iter().all(|&number| number == 7));
+            }
+        }
+    }
+
+    #[test]
     fn widening_and_pixel_sums_are_equal(bytes in vec(any::<u8>(), 0..200), channels in 1..40usize) {
         for kernels in others() {
             let (mut wide, mut expected) = (vec![0; 150], vec![0; 150]);

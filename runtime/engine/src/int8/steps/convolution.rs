@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::border::{Bordered, bands};
 use crate::int8::depthwise_weights::DepthwiseWeights;
-use crate::int8::kernels::{Depthwise, Gemm, Kernels};
+use crate::int8::kernels::{Depthwise, Gather, Gemm, Kernels};
 use crate::int8::memory::TensorId;
 use crate::int8::weights::Packed;
 use crate::int8::window::Window;
@@ -16,14 +16,8 @@ const BLOCK: usize = 20 * 1024;
 /// Rows of a block are a multiple of this, so that register tiles of 6 and of 4 pixels come out even.
 const BLOCK_MULTIPLE: usize = 12;
 
-/// Bytes that are widened at once, once or twice, where a run is no longer.
-const SHORT_RUN: usize = 16;
-
-/// Rows of a window of which the places are kept.
+/// Rows of a window of which the places are kept; what has more is gathered tap by tap.
 const MOST_LINES: usize = 8;
-
-/// Bytes from which calling the widening kernel is worth it.
-const LONG_RUN: usize = 256;
 
 /// A dense, pointwise or grouped convolution, or a fully connected layer (one pixel).
 #[derive(Debug, Clone)]
@@ -112,38 +106,35 @@ impl Convolution {
 
     /// The output columns whose taps all lie on the image, side by side.
     fn inside(&self) -> Range<usize> {
-        let ([_, columns], [_, outputs], [_, taps]) = (self.window.input, self.window.output, self.window.kernel);
+        let ([_, columns], [_, outputs], [lines, taps]) = (self.window.input, self.window.output, self.window.kernel);
         let ([_, stride], [_, pad], [_, dilation]) = (self.window.stride, self.window.pad, self.window.dilation);
         let end = (columns + pad).checked_sub(taps).map_or(0, |last| last / stride.max(1) + 1).min(outputs);
-        if dilation == 1 || taps == 1 { pad.div_ceil(stride.max(1)).min(end)..end } else { 0..0 }
+        if (dilation == 1 || taps == 1) && lines <= MOST_LINES {
+            pad.div_ceil(stride.max(1)).min(end)..end
+        } else {
+            0..0
+        }
     }
 
     /// `count` rows of an ungrouped convolution, the first of `rows`: the taps of a window row that lie side by side are
-    /// one run of bytes. What is written too much of a run is written over by the next one, or by the next row.
+    /// one run of bytes.
     fn gather_inside(&self, y: usize, x: usize, (rows, count): (&mut [i16], usize), input: &[u8], kernels: &Kernels) {
         let ([tap_rows, tap_columns], [_, input_columns]) = (self.window.kernel, self.window.input);
-        let ([_, stride], [_, pad], length) = (self.window.stride, self.window.pad, tap_columns * self.channels);
-        let (depth, border) = (self.depth(), i16::from(self.border));
-        let mut lines = [None; MOST_LINES];
-        for (tap_row, line) in lines.iter_mut().enumerate().take(tap_rows) {
-            *line = self.window.row(y, tap_row).map(|row| (row * input_columns + x * stride - pad) * self.channels);
+        let ([_, stride], [_, pad]) = (self.window.stride, self.window.pad);
+        let mut starts = [None; MOST_LINES];
+        for (tap_row, start) in starts.iter_mut().enumerate().take(tap_rows) {
+            *start = self.window.row(y, tap_row).map(|row| (row * input_columns + x * stride - pad) * self.channels);
         }
-        for pixel in 0..count {
-            for tap_row in 0..tap_rows {
-                let line = match lines.get(tap_row) {
-                    Some(line) => *line,
-                    None => {
-                        let row = self.window.row(y, tap_row);
-                        row.map(|row| (row * input_columns + x * stride - pad) * self.channels)
-                    }
-                };
-                let wide = rows.get_mut(pixel * depth + tap_row * length..).unwrap_or_default();
-                match line.and_then(|line| input.get(line + pixel * stride * self.channels..)) {
-                    Some(bytes) => widen_run(bytes, wide, length, kernels),
-                    None => wide.get_mut(..length).unwrap_or_default().fill(border),
-                }
-            }
-        }
+        let call = Gather {
+            input,
+            starts: starts.get(..tap_rows).unwrap_or_default(),
+            length: tap_columns * self.channels,
+            step: stride * self.channels,
+            border: self.border,
+            count,
+            depth: self.depth(),
+        };
+        (kernels.gather)(&call, rows);
     }
 
     /// One row of one group.
@@ -163,40 +154,6 @@ impl Convolution {
             }
         }
     }
-}
-
-/// Widens a run of bytes, perhaps with some that follow it.
-#[inline]
-fn widen_run(bytes: &[u8], wide: &mut [i16], length: usize, kernels: &Kernels) {
-    if length <= SHORT_RUN
-        && let (Some(wide), Some(bytes)) = (wide.first_chunk_mut::<SHORT_RUN>(), bytes.first_chunk())
-    {
-        widen_all(bytes, wide);
-    } else if length <= 2 * SHORT_RUN
-        && let (Some(wide), Some(bytes)) = (wide.first_chunk_mut::<{ 2 * SHORT_RUN }>(), bytes.first_chunk())
-    {
-        widen_all(bytes, wide);
-    } else {
-        copy(bytes, wide.get_mut(..length).unwrap_or_default(), kernels);
-    }
-}
-
-#[inline]
-fn widen_all<const LENGTH: usize>(bytes: &[u8; LENGTH], wide: &mut [i16; LENGTH]) {
-    wide.iter_mut().zip(bytes).for_each(|(wide, &byte)| *wide = i16::from(byte));
-}
-
-/// Widens as many bytes as `wide` has room for; a short run in sixteens, which the compiler turns into vectors.
-#[inline]
-fn copy(bytes: &[u8], wide: &mut [i16], kernels: &Kernels) {
-    if wide.len() >= LONG_RUN {
-        (kernels.widen)(bytes, wide);
-        return;
-    }
-    let Some(bytes) = bytes.get(..wide.len()) else { return };
-    let ((whole, rest), (wide_whole, wide_rest)) = (bytes.as_chunks::<16>(), wide.as_chunks_mut::<16>());
-    wide_whole.iter_mut().zip(whole).for_each(|(wide, bytes)| widen_all(bytes, wide));
-    wide_rest.iter_mut().zip(rest).for_each(|(wide, &byte)| *wide = i16::from(byte));
 }
 
 /// A depthwise convolution.

@@ -31,6 +31,7 @@ pub fn neon() -> Option<Kernels> {
         dot: Some(DotKernels { packing: multiply_long::PACKING, gemm: multiply_long::gemm }),
         // Plain loops: the compiler may use NEON everywhere here, and does.
         widen: scalar::widen,
+        gather: scalar::gather,
         multiply: scalar::multiply,
         winograd: None,
         gemm: pairs::gemm,

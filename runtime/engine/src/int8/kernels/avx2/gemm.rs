@@ -26,7 +26,7 @@ pub fn gemm(call: &Gemm<'_>, output: &mut [u8]) {
 /// `call.fits` holds for the memory at `output`.
 #[target_feature(enable = "avx2")]
 unsafe fn gemm_avx2(call: &Gemm<'_>, output: *mut u8) {
-    let tiles = call.pixels.div_ceil(TILE);
+    let tiles = call.pixels.div_ceil(TILE).max(1);
     let weights = call.weights;
     let finish = FinishHalf::new(weights.epilogue.bounds);
     for panel in 0..weights.channels.div_ceil(PANEL) {
@@ -43,20 +43,18 @@ unsafe fn gemm_avx2(call: &Gemm<'_>, output: *mut u8) {
                 channels: (weights.channels - panel * PANEL).min(PANEL),
             }
         };
-        let mut left = call.pixels;
-        for tile in 0..tiles {
-            // Tiles of equal size rather than one short tile at the end.
-            let pixels = left.div_ceil(tiles - tile);
-            // SAFETY: `left` pixels lie behind `place`, as `fits` has shown.
-            unsafe { place.run(pixels, &finish) }
-            place.rows = place.rows.wrapping_add(pixels * weights.depth);
-            place.output = place.output.wrapping_add(pixels * call.output_stride);
-            left -= pixels;
+        // Tiles of about equal size rather than one short tile at the end.
+        let (pixels, larger) = (call.pixels / tiles, call.pixels % tiles);
+        // SAFETY: the tiles are all pixels, as `fits` has shown.
+        unsafe {
+            place = place.run(pixels + 1, larger, &finish);
+            place.run(pixels, tiles - larger, &finish);
         }
     }
 }
 
-/// One register tile: where its numbers come from and go to.
+/// Register tiles of a panel: where their numbers come from and go to.
+#[derive(Clone, Copy)]
 struct Place {
     rows: *const i16,
     depth: usize,
@@ -69,40 +67,60 @@ struct Place {
 }
 
 impl Place {
+    /// Does `tiles` tiles of `pixels` pixels; gives the place of the next one.
+    ///
     /// # Safety
-    /// `pixels` rows, a panel and `channels` bytes of each output pixel lie at the pointers.
+    /// As many rows, a panel and `channels` bytes of each output pixel lie at the pointers.
     #[inline]
     #[target_feature(enable = "avx2")]
-    unsafe fn run(&self, pixels: usize, finish: &FinishHalf) {
+    unsafe fn run(&self, pixels: usize, tiles: usize, finish: &FinishHalf) -> Self {
         // SAFETY: passed on from the caller; the constant equals `pixels`.
         unsafe {
             match (self.channels <= LANES, pixels) {
-                (false, 1) => self.tile::<1, 2>(finish),
-                (false, 2) => self.tile::<2, 2>(finish),
-                (false, 3) => self.tile::<3, 2>(finish),
-                (false, 4) => self.tile::<4, 2>(finish),
-                (false, 5) => self.tile::<5, 2>(finish),
-                (false, 6) => self.tile::<6, 2>(finish),
-                (true, 1) => self.tile::<1, 1>(finish),
-                (true, 2) => self.tile::<2, 1>(finish),
-                (true, 3) => self.tile::<3, 1>(finish),
-                (true, 4) => self.tile::<4, 1>(finish),
-                (true, 5) => self.tile::<5, 1>(finish),
-                (true, 6) => self.tile::<6, 1>(finish),
-                _ => {}
+                (false, 1) => self.tiles::<1, 2>(tiles, finish),
+                (false, 2) => self.tiles::<2, 2>(tiles, finish),
+                (false, 3) => self.tiles::<3, 2>(tiles, finish),
+                (false, 4) => self.tiles::<4, 2>(tiles, finish),
+                (false, 5) => self.tiles::<5, 2>(tiles, finish),
+                (false, 6) => self.tiles::<6, 2>(tiles, finish),
+                (true, 1) => self.tiles::<1, 1>(tiles, finish),
+                (true, 2) => self.tiles::<2, 1>(tiles, finish),
+                (true, 3) => self.tiles::<3, 1>(tiles, finish),
+                (true, 4) => self.tiles::<4, 1>(tiles, finish),
+                (true, 5) => self.tiles::<5, 1>(tiles, finish),
+                (true, 6) => self.tiles::<6, 1>(tiles, finish),
+                _ => *self,
             }
         }
     }
 
-    /// `PIXELS` pixels by `VECTORS` times eight channels.
+    /// Tiles of `PIXELS` pixels by `VECTORS` times eight channels.
     ///
     /// # Safety
     /// As [`Self::run`], with `PIXELS` pixels and at most `8 * VECTORS` channels.
     // All sizes in one function have too few registers for their addresses.
     #[inline(never)]
     #[target_feature(enable = "avx2")]
+    unsafe fn tiles<const PIXELS: usize, const VECTORS: usize>(&self, tiles: usize, finish: &FinishHalf) -> Self {
+        let mut place = *self;
+        for _ in 0..tiles {
+            // SAFETY: passed on from the caller.
+            unsafe { place.tile::<PIXELS, VECTORS>(finish) }
+            place.rows = place.rows.wrapping_add(PIXELS * self.depth);
+            place.output = place.output.wrapping_add(PIXELS * self.stride);
+        }
+        place
+    }
+
+    /// # Safety
+    /// As [`Self::tiles`], for one.
+    #[inline]
+    #[target_feature(enable = "avx2")]
     unsafe fn tile<const PIXELS: usize, const VECTORS: usize>(&self, finish: &FinishHalf) {
-        let mut sums = [[_mm256_setzero_si256(); VECTORS]; PIXELS];
+        // SAFETY: biases are padded to whole panels, of two vectors of eight; unaligned loads.
+        let bias: [__m256i; VECTORS] =
+            std::array::from_fn(|vector| unsafe { _mm256_loadu_si256(self.bias.add(LANES * vector).cast()) });
+        let mut sums = [bias; PIXELS];
         for pair in 0..self.depth / 2 {
             // SAFETY: a panel holds `depth / 2` groups of 16 pairs, a row `depth / 2` pairs; unaligned loads.
             unsafe {
@@ -118,17 +136,13 @@ impl Place {
                 }
             }
         }
-        // SAFETY: biases and scales are padded to whole panels, of two vectors of eight; unaligned loads.
-        let (bias, scale): ([__m256i; VECTORS], [__m256; VECTORS]) = unsafe {
-            (
-                std::array::from_fn(|vector| _mm256_loadu_si256(self.bias.add(LANES * vector).cast())),
-                std::array::from_fn(|vector| _mm256_loadu_ps(self.scale.add(LANES * vector))),
-            )
-        };
+        // SAFETY: scales are padded to whole panels, of two vectors of eight; unaligned loads.
+        let scale: [__m256; VECTORS] =
+            std::array::from_fn(|vector| unsafe { _mm256_loadu_ps(self.scale.add(LANES * vector)) });
         let narrowed = |sums: [__m256i; VECTORS]| {
             let mut steps = [_mm256_setzero_si256(); 2];
-            for ((steps, sum), (bias, scale)) in steps.iter_mut().zip(sums).zip(bias.into_iter().zip(scale)) {
-                *steps = finish.scale(_mm256_add_epi32(sum, bias), scale);
+            for ((steps, sum), scale) in steps.iter_mut().zip(sums).zip(scale) {
+                *steps = finish.scale(sum, scale);
             }
             steps
         };

@@ -6,6 +6,7 @@
 #![allow(unsafe_code)]
 
 mod columns;
+mod gather;
 mod gemm;
 mod winograd;
 
@@ -25,6 +26,7 @@ pub fn kernels() -> Option<Kernels> {
         dot: None,
         winograd: Some(winograd::KERNELS),
         widen,
+        gather: gather::gather,
         gemm: gemm::gemm,
         depthwise,
         add,
@@ -69,11 +71,13 @@ fn sum_pixels_avx2(image: &[u8], sums: &mut [i32]) {
 
 /// Cuts the channels into blocks, by columns where there is a loop for the window.
 pub fn prepare_depthwise(window: &Window, weights: DepthwiseWeights) -> DepthwiseWeights {
-    let ([rows, columns], [_, stride], [_, dilation]) = (window.kernel, window.stride, window.dilation);
-    if columns::is_known([rows, columns], stride) && dilation == 1 && weights.channels >= columns::WIDTH {
-        return DepthwiseWeights { pair_columns: weights.pair_columns_for(rows, columns), ..weights };
+    let [rows, columns] = window.kernel;
+    match columns::widest_block(window.kernel, window.stride).filter(|_| window.dilation == [1, 1]) {
+        Some(widest) if weights.channels >= columns::NARROWEST => {
+            DepthwiseWeights { pair_columns: weights.pair_columns_for(rows, columns, widest), ..weights }
+        }
+        _ => weights.with_blocks(),
     }
-    weights.with_blocks()
 }
 
 pub fn depthwise(call: &Depthwise<'_>, output: &mut [u8]) {

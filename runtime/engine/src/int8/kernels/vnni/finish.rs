@@ -43,13 +43,24 @@ macro_rules! finish {
             #[inline]
             #[target_feature(enable = $features)]
             pub fn narrow(&self, [a, b, c, d]: [ops::$ops::Vector; 4]) -> ops::$ops::Vector {
-                use ops::$ops::{add_i16, max_u8, min_u8, narrow_i16, narrow_i32};
-                if self.is_plain {
-                    return narrow_i16(narrow_i32(a, b), narrow_i32(c, d));
-                }
-                let first = add_i16(narrow_i32(a, b), self.zero_point);
-                let second = add_i16(narrow_i32(c, d), self.zero_point);
-                min_u8(max_u8(narrow_i16(first, second), self.least), self.most)
+                self.join(self.narrow_half(a, b), self.narrow_half(c, d))
+            }
+
+            /// The first half of [`Self::narrow`]: steps of i16.
+            #[inline]
+            #[target_feature(enable = $features)]
+            pub fn narrow_half(&self, a: ops::$ops::Vector, b: ops::$ops::Vector) -> ops::$ops::Vector {
+                let steps = ops::$ops::narrow_i32(a, b);
+                if self.is_plain { steps } else { ops::$ops::add_i16(steps, self.zero_point) }
+            }
+
+            /// The second half of [`Self::narrow`]: from two vectors of the first.
+            #[inline]
+            #[target_feature(enable = $features)]
+            pub fn join(&self, first: ops::$ops::Vector, second: ops::$ops::Vector) -> ops::$ops::Vector {
+                use ops::$ops::{max_u8, min_u8, narrow_i16};
+                let bytes = narrow_i16(first, second);
+                if self.is_plain { bytes } else { min_u8(max_u8(bytes, self.least), self.most) }
             }
         }
     };
