@@ -1,4 +1,4 @@
-"""`make bench-engines`: the int8 engine against ONNX Runtime, OpenVINO and TFLite, on this machine.
+"""`make bench-engines`: the int8 engine against ONNX Runtime, OpenVINO, TFLite, MNN and ncnn, on this machine.
 
     bench ENGINE TINYSAVER FOLDER PAIR FIGURES [ROUNDS]
 
@@ -39,8 +39,13 @@ PEERS = [
     ("ONNX Runtime, QOperator, u8 picture, AVX2 only", "ort", "qop.u8.onnx", True),
     ("OpenVINO, QDQ, u8 picture, AVX2 only", "openvino", "qdq.u8.onnx", True),
     ("TFLite with XNNPACK, AVX2 only", "tflite", "tflite", True),
+    ("MNN, int8, AVX2 only", "mnn", "int8.mnn", True),
+    ("ncnn, f32", "ncnn", "ncnn.param", False),
 ]
+# Those that have to be made to see no AVX-512; OpenVINO has a switch, MNN's package has no such code.
 PACKAGES = {"ort": "onnxruntime", "tflite": "ai_edge_litert"}
+# Those that have an environment of their own.
+MOBILE = ("mnn", "ncnn")
 
 
 class Workshop:
@@ -51,6 +56,7 @@ class Workshop:
         self.notes = []
         self.python = self.environment("venv", "requirements.txt")
         self.make_models(pair)
+        self.make_mobile()
         self.copies = {kind: self.copy(kind) for kind in PACKAGES}
 
     def environment(self, name, requirements):
@@ -77,6 +83,19 @@ class Workshop:
         except subprocess.CalledProcessError as error:
             self.notes.append(f"TFLite is missing: its files cannot be made here ({error}).")
 
+    def make_mobile(self):
+        """The files of MNN and ncnn, anew where the script has changed."""
+        try:
+            self.mobile = self.environment("venv-mobile", "requirements-mobile.txt")
+            script, stamp = HERE / "mobile.py", self.models / "made-mobile.txt"
+            if not stamp.exists() or stamp.read_text() != script.read_text():
+                for name in MODELS:
+                    command = [self.mobile, script, self.models, name]
+                    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+                stamp.write_text(script.read_text())
+        except subprocess.CalledProcessError as error:
+            self.notes.append(f"MNN and ncnn are missing, or lack nets: their files cannot be made here ({error}).")
+
     def copy(self, kind):
         """The package of a peer without AVX-512, or None."""
         folder = self.folder / "avx2" / kind
@@ -97,9 +116,10 @@ class Workshop:
         settings = {}
         if is_restricted and kind == "openvino":
             settings = {"ONEDNN_MAX_CPU_ISA": "AVX2"}
-        elif is_restricted:
+        elif is_restricted and kind in PACKAGES:
             settings = {"LD_PRELOAD": str(self.copies[kind] / "cpuid_avx2.so"), "PYTHONPATH": str(self.copies[kind])}
-        return Server(name, [self.python, HERE / "peer.py", kind, model], settings)
+        python = self.mobile if kind in MOBILE else self.python
+        return Server(name, [python, HERE / "peer.py", kind, model], settings)
 
 
 def measure_model(workshop, engine, name, rounds, per_round):
@@ -171,8 +191,8 @@ def page(report):
         "so do the peers' rows that say u8 picture, and TFLite. EfficientNet-Lite0 is the pair's real model (TFLite: the "
         "same layers with random weights), the others have random weights.",
         "",
-        "MNN and ncnn have no rows yet: ncnn's PyPI wheel holds no quantiser, so its int8 files need a script that this "
-        "command does not have; MNN's holds AVX2 code only, so it belongs into the second table.",
+        "MNN's files are int8, made by its own tool; its PyPI wheel holds AVX2 code only, so it belongs into the second "
+        "table. ncnn's are f32, converted by pnnx: its wheel holds no quantiser.",
         "",
         f"The processor's instruction for 8-bit products does {peak / 1e9:.0f} GMAC/s at best, measured in registers."
         if peak else "The kernels have no instruction for sums of 8-bit products, so there is no peak to compare with.",
@@ -217,8 +237,8 @@ def peak(tinysaver, model):
 def main(engine, tinysaver, folder, pair, figures, rounds="40"):
     folder, figures = pathlib.Path(folder).resolve(), pathlib.Path(figures)
     workshop = Workshop(folder, pathlib.Path(pair).resolve())
-    peers = [line for line in (HERE / "requirements.txt").read_text().splitlines()
-             if line.startswith(("onnxruntime", "openvino", "ai-edge"))]
+    packages = "".join((HERE / name).read_text() for name in ("requirements.txt", "requirements-mobile.txt")).splitlines()
+    peers = sorted(line for line in packages if line.startswith(("onnxruntime", "openvino", "ai-edge", "mnn", "ncnn")))
     report = {"date": datetime.date.today().isoformat(), "cpu": processor(), "linux": platform.release(),
               "peers": [line.replace("==", " ") for line in peers],
               "peak_macs_per_second": peak(tinysaver, workshop.models / "resnet8_32.qdq.onnx"), "models": []}

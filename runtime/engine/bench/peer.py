@@ -1,7 +1,7 @@
 """Serves one engine that is not ours, like the example `engine` of this crate: says READY, then reads numbers and
 answers each with a line after that many inferences; 0 ends it.
 
-    peer.py ort|openvino|tflite MODEL
+    peer.py ort|openvino|tflite|mnn|ncnn MODEL
 
 One thread, batch 1. The input is noise in the model's own type.
 """
@@ -57,8 +57,43 @@ def tflite(model):
     return interpreter.invoke
 
 
+def mnn(model):
+    import MNN
+
+    interpreter = MNN.Interpreter(model)
+    session = interpreter.createSession({"numThread": 1, "backend": "CPU"})
+    tensor = interpreter.getSessionInput(session)
+    shape = tensor.getShape()
+    array = noise(shape, np.float32)
+    tensor.copyFrom(MNN.Tensor(shape, MNN.Halide_Type_Float, array, MNN.Tensor_DimensionType_Caffe))
+    return lambda: interpreter.runSession(session)
+
+
+def ncnn(model):
+    import ncnn
+
+    net = ncnn.Net()
+    net.opt.num_threads = 1
+    weights = model.removesuffix(".param") + ".bin"
+    if net.load_param(model) or net.load_model(weights):
+        raise SystemExit(f"ncnn cannot load {model}")
+    pixels = int(model.rsplit("_", 1)[1].split(".")[0])
+    # The matrix does not copy, so the array must live as long.
+    array = noise([3, pixels, pixels], np.float32)
+    picture = ncnn.Mat(array)
+
+    def infer(array=array):
+        extractor = net.create_extractor()
+        extractor.input("in0", picture)
+        failed, _ = extractor.extract("out0")
+        if failed:
+            raise SystemExit(f"ncnn cannot run {model}")
+
+    return infer
+
+
 def main(kind, model):
-    infer = {"ort": ort, "openvino": openvino, "tflite": tflite}[kind](model)
+    infer = {"ort": ort, "openvino": openvino, "tflite": tflite, "mnn": mnn, "ncnn": ncnn}[kind](model)
     infer()
     print("READY", kind, flush=True)
     for line in sys.stdin:
