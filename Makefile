@@ -93,7 +93,7 @@ bench-frame: models ## the runtime's own work for a frame, into docs/figures/fra
 bench-start: models ## cold process to first answer and its memory, into docs/figures/start.md
 	$(PYTHON) runtime/engine/bench/start.py $(BIN) $(PAIR)/build/efficientnet_lite0_160.int8.onnx docs/figures
 
-bench-f32: models ## tract's f32 with and without this engine's depthwise kernel, into docs/figures/f32.md
+bench-f32: models ## tract's f32 with and without this engine's convolutions, into docs/figures/f32.md
 	mkdir -p target/bench-f32
 	TINYSAVER_PLAIN_TRACT=1 cargo build --release --locked --workspace --example engine
 	cp target/release/examples/engine target/bench-f32/plain

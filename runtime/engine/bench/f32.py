@@ -1,4 +1,4 @@
-"""`make bench-f32`: tract in f32 with and without this crate's channel-last depthwise kernel, and onnxruntime.
+"""`make bench-f32`: tract in f32 with and without this crate's convolutions, and onnxruntime.
 
     f32.py WITH WITHOUT PAIR FIGURES [ROUNDS]
 
@@ -17,13 +17,13 @@ HERE = pathlib.Path(__file__).parent
 MODELS = ["efficientnet_lite0_160", "efficientnet_lite0_224", "efficientnet_lite2_260"]
 
 
-def main(with_kernel, without, pair, figures, rounds="30"):
+def main(with_ours, without, pair, figures, rounds="30"):
     python = str(pathlib.Path("models/.venv/bin/python"))
     rows = []
     for name in MODELS:
         model = str(pathlib.Path(pair, f"{name}.f32.onnx"))
         servers = [
-            Server("tract with the kernel", [with_kernel, "tract", model, "serve"]),
+            Server("tract with our convolutions", [with_ours, "tract", model, "serve"]),
             Server("tract", [without, "tract", model, "serve"]),
             Server("onnxruntime", [python, str(HERE / "peer.py"), "ort", model]),
         ]
@@ -37,7 +37,7 @@ def main(with_kernel, without, pair, figures, rounds="30"):
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "f32.json").write_text(json.dumps(figure, indent=1) + "\n")
     lines = ["# f32", "", f"`{figure['command']}`, {figure['date']}, n = {figure['n']}, {figure['machine']}: CPU time of one"
-             " inference, median [p10, p90], and how many times that of tract with the kernel.", "",
+             " inference, median [p10, p90], and how many times that of tract with our convolutions.", "",
              "| model | engine | CPU time | ratio |", "| --- | --- | --- | --- |"]
     for row in rows:
         median, low, high = row["cpu_ms"]

@@ -21,7 +21,7 @@ import tempfile
 PARTS = {
     "int8 engine, kernels": "tinysaver_engine::int8::kernels",
     "int8 engine, the rest": "tinysaver_engine::int8",
-    "f32 depthwise kernels": "tinysaver_engine::depthwise_f32",
+    "f32 convolutions": "tinysaver_engine::convolution_f32",
     "tract": "tract_",
 }
 OTHER = "everything else"

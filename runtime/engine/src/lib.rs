@@ -6,7 +6,7 @@
 mod batch;
 mod checks;
 #[cfg(target_arch = "x86_64")]
-mod depthwise_f32;
+mod convolution_f32;
 mod error;
 mod inspect;
 mod int8;

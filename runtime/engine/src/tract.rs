@@ -145,8 +145,11 @@ pub(crate) fn typed_for(proto: &pb::ModelProto, shapes: &[Vec<usize>]) -> TractR
     for (index, shape) in shapes.iter().enumerate() {
         model = model.with_input_fact(index, f32::fact(shape).into())?;
     }
-    let model = model.into_typed()?;
+    #[cfg_attr(not(target_arch = "x86_64"), expect(unused_mut, reason = "only x86-64 has kernels of ours"))]
+    let mut model = model.into_typed()?;
     check_sizes(&model)?;
+    #[cfg(target_arch = "x86_64")]
+    crate::convolution_f32::rewrite(&mut model)?;
     let model = model.into_decluttered()?;
     let macs = macs(&model)?;
     if macs > MOST_MACS {

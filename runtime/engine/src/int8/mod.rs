@@ -41,12 +41,12 @@
 //! place; where it has few channels, VNNI kernels read a bordered copy, several pixels at once.
 //!
 //! **Kernels** ([`kernels`]) are chosen once, by what the processor has. The scalar set is the definition; all others
-//! give the same bits, which property tests hold them to. Beside `depthwise_f32` they are the only unsafe code of the crate.
+//! give the same bits, which property tests hold them to. Beside `convolution_f32` they are the only unsafe code of the crate.
 //!
 //! **Hostile files.** Sizes are multiplied with overflow checks and capped, constants must hold what their shape says,
 //! scales must be finite and positive, a name must be made once and before it is used (so there are no cycles).
 
-mod aligned;
+pub(crate) mod aligned;
 mod compile;
 #[cfg_attr(not(target_arch = "x86_64"), allow(dead_code, reason = "some forms are read by kernels for x86-64 only"))]
 mod depthwise_weights;

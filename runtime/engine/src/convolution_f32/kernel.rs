@@ -1,0 +1,231 @@
+//! What does not depend on the processor: which pixels are read, and which kernel runs.
+
+use std::sync::Arc;
+
+use tract_onnx::tract_core::internal::*;
+
+use super::dense::{self, BLOCK};
+use super::depthwise::{self, TOGETHER};
+use super::geometry::Geometry;
+use super::weights::{Dense, Depthwise, Panel};
+use super::{avx2, avx512};
+
+/// Built without the kernels, for `make bench-f32` to compare with.
+const IS_OFF: bool = option_env!("TINYSAVER_PLAIN_TRACT").is_some();
+
+/// A set of vector instructions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Vectors {
+    Avx2,
+    Avx512,
+}
+
+impl Vectors {
+    /// The widest that this processor has.
+    pub(super) fn detect() -> Option<Self> {
+        Self::all().last().filter(|_| !IS_OFF)
+    }
+
+    /// Those that this processor has, the narrowest first.
+    pub(super) fn all() -> impl Iterator<Item = Self> {
+        let has = |vectors: &Self| match vectors {
+            Self::Avx2 => is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma"),
+            Self::Avx512 => is_x86_feature_detected!("avx512f"),
+        };
+        [Self::Avx2, Self::Avx512].into_iter().filter(has)
+    }
+
+    /// Numbers in a vector.
+    pub(super) fn lanes(self) -> usize {
+        match self {
+            Self::Avx2 => avx2::LANES,
+            Self::Avx512 => avx512::LANES,
+        }
+    }
+
+    /// Vectors of output channels that are computed together, at most.
+    pub(super) fn most(self) -> usize {
+        match self {
+            Self::Avx2 => avx2::MOST_VECTORS,
+            Self::Avx512 => avx512::MOST_VECTORS,
+        }
+    }
+}
+
+#[derive(Debug, Clone)]
+pub(super) enum Weights {
+    Dense(Arc<Dense>),
+    Depthwise(Arc<Depthwise>),
+}
+
+/// A convolution that is ready to run.
+#[derive(Debug, Clone)]
+pub(super) struct Kernel {
+    pub geometry: Geometry,
+    pub vectors: Vectors,
+    pub weights: Weights,
+    /// Sums are clipped to these.
+    pub low: f32,
+    pub high: f32,
+}
+
+impl PartialEq for Kernel {
+    fn eq(&self, other: &Self) -> bool {
+        let limits = |kernel: &Self| [kernel.low, kernel.high].map(f32::to_bits);
+        let same_weights = match (&self.weights, &other.weights) {
+            (Weights::Dense(ours), Weights::Dense(theirs)) => Arc::ptr_eq(ours, theirs),
+            (Weights::Depthwise(ours), Weights::Depthwise(theirs)) => Arc::ptr_eq(ours, theirs),
+            _ => false,
+        };
+        same_weights
+            && self.geometry == other.geometry
+            && self.vectors == other.vectors
+            && limits(self) == limits(other)
+    }
+}
+
+impl Eq for Kernel {}
+
+impl Kernel {
+    /// `input` is `[picture][row][column][channel]`, as is `output`, and what is added to it before it is clipped.
+    pub(super) fn run(&self, input: &[f32], other: Option<&[f32]>, output: &mut [f32]) -> TractResult<()> {
+        ensure!(input.len() == self.geometry.input_len());
+        ensure!(output.len() == self.geometry.positions() * self.geometry.filters);
+        ensure!(other.is_none_or(|other| other.len() == output.len()));
+        match &self.weights {
+            Weights::Dense(weights) => self.dense(weights, input, other, output),
+            Weights::Depthwise(weights) => self.depthwise(weights, input, other, output),
+        }
+    }
+
+    fn dense(&self, weights: &Dense, input: &[f32], other: Option<&[f32]>, output: &mut [f32]) -> TractResult<()> {
+        let filters = self.geometry.filters;
+        let zeros = vec![0.0; self.geometry.channels];
+        let mut pixels = vec![zeros.as_ptr(); self.geometry.taps() * BLOCK];
+        let mut others = other.map(|other| other.chunks(BLOCK * filters));
+        for (block, rows) in output.chunks_mut(BLOCK * filters).enumerate() {
+            self.look_up(block * BLOCK, input, &zeros, &mut pixels);
+            let other = others.as_mut().and_then(Iterator::next);
+            for panel in &weights.panels {
+                self.part(panel, &pixels, rows, other)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Pixels of the positions from `first` on; those behind the last one's are zeros.
+    fn look_up(&self, first: usize, input: &[f32], zeros: &[f32], pixels: &mut [*const f32]) {
+        let Geometry { rows, columns, channels, .. } = &self.geometry;
+        let at = |start: usize| input.get(start..start + channels).unwrap_or(zeros).as_ptr();
+        if self.geometry.is_pointwise() {
+            return (first..).zip(pixels).for_each(|(position, pixel)| *pixel = at(position * channels));
+        }
+        let last = self.geometry.positions() - 1;
+        let mut places = [[0; 3]; BLOCK];
+        (first..).zip(&mut places).for_each(|(position, place)| *place = self.geometry.locate(position.min(last)));
+        for (tap, pixels) in pixels.chunks_exact_mut(BLOCK).enumerate() {
+            let [tap_row, tap_column] = [tap / columns.kernel, tap % columns.kernel];
+            for (&[picture, row, column], pixel) in places.iter().zip(pixels) {
+                let place = rows.place(row, tap_row).zip(columns.place(column, tap_column));
+                let start = place.map(|(row, column)| self.geometry.pixel(picture, row, column));
+                *pixel = start.map_or(zeros.as_ptr(), at);
+            }
+        }
+    }
+
+    fn part(&self, panel: &Panel, pixels: &[*const f32], rows: &mut [f32], other: Option<&[f32]>) -> TractResult<()> {
+        let (taps, channels) = (self.geometry.taps(), self.geometry.channels_seen());
+        let width = panel.vectors * self.vectors.lanes();
+        ensure!((panel.weights.len(), panel.bias.len()) == (taps * channels * width, width));
+        let part = dense::Part {
+            pixels,
+            positions: rows.len() / self.geometry.filters,
+            channels,
+            seen: panel.seen,
+            weights: panel.weights.as_ptr(),
+            bias: panel.bias.as_ptr(),
+            filters: panel.filters,
+            first: panel.first,
+            output: rows.as_mut_ptr(),
+            other: other.map(<[f32]>::as_ptr),
+            stride: self.geometry.filters,
+            low: self.low,
+            high: self.high,
+        };
+        // SAFETY: `Vectors` names instructions that the processor has; the pixels have `channels` numbers each (see
+        // `look_up`), weights and bias are as long as the panel is wide, the rows hold `positions` times `stride` numbers.
+        unsafe {
+            match self.vectors {
+                Vectors::Avx2 => avx2::dense(&part, panel.vectors),
+                Vectors::Avx512 => avx512::dense(&part, panel.vectors),
+            }
+        }
+        Ok(())
+    }
+
+    fn depthwise(
+        &self,
+        weights: &Depthwise,
+        input: &[f32],
+        other: Option<&[f32]>,
+        output: &mut [f32],
+    ) -> TractResult<()> {
+        let Geometry { rows, columns, channels, .. } = &self.geometry;
+        let width = channels.next_multiple_of(self.vectors.lanes());
+        ensure!((weights.weights.len(), weights.bias.len()) == (self.geometry.taps() * width, width));
+        let zeros = vec![0.0; *channels];
+        let reach = depthwise::reach(columns);
+        let mut pixels = vec![zeros.as_ptr(); rows.kernel * reach];
+        // The columns that each tile sees are the same in every line.
+        let seen: Vec<Option<usize>> = (0..columns.output)
+            .step_by(TOGETHER)
+            .flat_map(|first| (0..reach).map(move |column| depthwise::column(columns, first, column)))
+            .collect();
+        let line_len = columns.output * channels;
+        let mut others = other.map(|other| other.chunks(line_len));
+        for (line, output) in output.chunks_mut(line_len).enumerate() {
+            let (picture, row) = (line / rows.output, line % rows.output);
+            let other = others.as_mut().and_then(Iterator::next);
+            for (tile, seen) in seen.chunks_exact(reach).enumerate() {
+                for (tap, pixels) in pixels.chunks_exact_mut(reach).enumerate() {
+                    let row = rows.place(row, tap).map(|row| self.geometry.pixel(picture, row, 0));
+                    for (column, pixel) in seen.iter().zip(pixels) {
+                        let start = row.zip(*column).map(|(row, column)| row + column * channels);
+                        let numbers = start.and_then(|start| input.get(start..start + channels));
+                        *pixel = numbers.unwrap_or(&zeros).as_ptr();
+                    }
+                }
+                self.tile(weights, &pixels, tile * TOGETHER, output, other);
+            }
+        }
+        Ok(())
+    }
+
+    /// Up to [`TOGETHER`] positions of a line, from `first` on.
+    fn tile(&self, weights: &Depthwise, pixels: &[*const f32], first: usize, line: &mut [f32], other: Option<&[f32]>) {
+        let Geometry { rows, columns, channels, .. } = &self.geometry;
+        let tile = depthwise::Tile {
+            pixels,
+            kernel: [rows.kernel, columns.kernel],
+            stride: columns.stride,
+            dilation: columns.dilation,
+            positions: (columns.output - first).min(TOGETHER),
+            first,
+            channels: *channels,
+            weights: weights.weights.as_ptr(),
+            bias: weights.bias.as_ptr(),
+            output: line.as_mut_ptr(),
+            other: other.map(<[f32]>::as_ptr),
+            low: self.low,
+            high: self.high,
+        };
+        // SAFETY: `Vectors` names instructions that the processor has; the pixels have `channels` numbers each, weights and
+        // bias are padded to whole vectors, and the line holds `channels` numbers for each position.
+        unsafe {
+            match self.vectors {
+                Vectors::Avx2 => avx2::depthwise(&tile),
+                Vectors::Avx512 => avx512::depthwise(&tile),
+            }
+        }
+    }
+}
