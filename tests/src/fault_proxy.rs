@@ -97,6 +97,21 @@ impl FaultProxy {
         drop(shared.changed.wait_while(shared.fault(), too_few).unwrap_or_else(PoisonError::into_inner));
     }
 
+    /// Waits for them no longer than that, and says whether they have come.
+    #[must_use]
+    pub fn is_carried_within(&self, bytes: usize, timeout: Duration) -> bool {
+        let shared = &self.shared;
+        let too_few = |_: &mut Fault| shared.carried_bytes.load(Ordering::Relaxed) < bytes;
+        let waited = shared.changed.wait_timeout_while(shared.fault(), timeout, too_few);
+        !waited.unwrap_or_else(PoisonError::into_inner).1.timed_out()
+    }
+
+    /// Bytes of the server's that have come through.
+    #[must_use]
+    pub fn carried_bytes(&self) -> usize {
+        self.shared.carried_bytes.load(Ordering::Relaxed)
+    }
+
     /// Connections that it has taken.
     #[must_use]
     pub fn connections(&self) -> usize {

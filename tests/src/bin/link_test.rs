@@ -8,7 +8,7 @@ use std::io::{self, Write};
 use std::sync::Arc;
 use std::sync::mpsc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use tinysaver_tests::fault_proxy::{Fault, FaultProxy};
@@ -27,6 +27,15 @@ const FRAMES: usize = 300;
 const ROUNDS: usize = 2;
 const LONG_FRAMES: usize = 10_000;
 const SWITCH: Duration = Duration::from_secs(2);
+/// An outage: it begins so long after the first answers, lasts so long, and is watched until so long after.
+const OUTAGE_FRAMES: usize = 600;
+const OUTAGE_AFTER: Duration = Duration::from_secs(3);
+const OUTAGE: Duration = Duration::from_secs(5);
+const WATCHED: Duration = Duration::from_secs(11);
+/// An answer is at least so long: 1,000 logits.
+const ANSWER_BYTES: usize = 4_000;
+/// The breaker's pauses are 0.5, 1, 2 and 4 s in an outage of 5 s, each longer by up to a quarter.
+const LONGEST_PAUSE_S: f64 = 5.0;
 
 fn main() -> Result<()> {
     let long_frames = std::env::args().nth(1).map_or(Ok(LONG_FRAMES), |text| text.parse())?;
@@ -37,7 +46,8 @@ fn main() -> Result<()> {
     writeln!(io::stdout(), "{long}")?;
     let mut rows = Vec::new();
     for (name, fault) in faults() {
-        let row = compare(name, &fault, &proxy, &threshold)?;
+        let mut row = compare(name, &fault, &proxy, &threshold)?;
+        row["recovery_s"] = recovery(&fault, &proxy, &threshold)?;
         writeln!(io::stdout(), "{row}")?;
         rows.push(row);
         // What was measured stays if the rest is cut short.
@@ -143,6 +153,26 @@ fn compare(name: &str, fault: &Fault, proxy: &Arc<FaultProxy>, threshold: &str) 
         "p99_ms": quantile(&ill, 0.99), "p99_undisturbed_ms": quantile(&well, 0.99)}))
 }
 
+/// Seconds from the end of an outage until the server's next answer is through, or null if none came before the run's end.
+fn recovery(fault: &Fault, proxy: &Arc<FaultProxy>, threshold: &str) -> Result<Value> {
+    proxy.set(Fault::None);
+    let (of_thread, fault) = (Arc::clone(proxy), fault.clone());
+    let outage = thread::spawn(move || {
+        // The board has found the server; from here on it asks it.
+        of_thread.wait_until_carried(of_thread.carried_bytes() + ANSWER_BYTES);
+        thread::sleep(OUTAGE_AFTER);
+        of_thread.set(fault);
+        thread::sleep(OUTAGE);
+        of_thread.set(Fault::None);
+        let over = Instant::now();
+        let is_back = of_thread.is_carried_within(of_thread.carried_bytes() + ANSWER_BYTES, WATCHED);
+        is_back.then(|| over.elapsed().as_secs_f64())
+    });
+    run(&format!("grpc://{}", proxy.address()), threshold, OUTAGE_FRAMES)?;
+    let seconds = outage.join().map_err(|_| "the outage panicked")?;
+    Ok(seconds.map_or(Value::Null, Value::from))
+}
+
 fn write(long: &Value, rows: &[Value]) -> Result<()> {
     let (date, load) = circumstances()?;
     let mut text = format!(
@@ -151,20 +181,23 @@ fn write(long: &Value, rows: &[Value]) -> Result<()> {
          included: {load}.\n\n\
          **Up and down every {} s**: {} frames, {} changes: {} answered by the saver, {} by the server, {} fell back; none lost, none \
          twice.\n\n\
+         Back: from the end of an outage of {} s to the server's next answer; the breaker's pause is {LONGEST_PAUSE_S} s at most then, two \
+         of them are the limit.\n\n\
          Each fault against an undisturbed run, alternating, {ROUNDS} x {FRAMES} frames: time to the answer of the frames that the saver \
          is sure of.\n\n\
-         | fault | server's answers | fallbacks | p50, undisturbed | p99, undisturbed | p99 ratio |\n|---|---|---|---|---|---|\n",
+         | fault | server's answers | fallbacks | p50, undisturbed | p99, undisturbed | p99 ratio | back after |\n|---|---|---|---|---|---|---|\n",
         SWITCH.as_secs(),
         long["frames"],
         long["changes"],
         long["saver"],
         long["base_remote"],
-        long["fallback"]
+        long["fallback"],
+        OUTAGE.as_secs()
     );
     for row in rows {
         let ms = |key: &str| row[key].as_f64().unwrap_or_default();
         text += &format!(
-            "| {} | {} | {} | {:.1} ms, {:.1} ms | {:.1} ms, {:.1} ms | {:.2} |\n",
+            "| {} | {} | {} | {:.1} ms, {:.1} ms | {:.1} ms, {:.1} ms | {:.2} | {} |\n",
             row["fault"].as_str().unwrap_or_default(),
             row["base_remote"],
             row["fallback"],
@@ -172,7 +205,8 @@ fn write(long: &Value, rows: &[Value]) -> Result<()> {
             ms("p50_undisturbed_ms"),
             ms("p99_ms"),
             ms("p99_undisturbed_ms"),
-            ms("p99_ms") / ms("p99_undisturbed_ms")
+            ms("p99_ms") / ms("p99_undisturbed_ms"),
+            row["recovery_s"].as_f64().map_or("not within the run".into(), |seconds| format!("{seconds:.1} s"))
         );
     }
     let all =
