@@ -1,4 +1,4 @@
-"""The forms in which quantised models come: what `onnxruntime.quantization.quantize_static` writes (QDQ and QOperator,
+"""The forms in which models come: as they are trained (`f32`), or quantised: what `onnxruntime.quantization.quantize_static` writes (QDQ and QOperator,
 unsigned and signed activations, one weight scale a channel or one in all), and QDQ as PyTorch's fake quantisation exports
 it (f32 weights that a QuantizeLinear of the graph quantises, f32 biases, scales in Constant nodes).
 """
@@ -23,7 +23,7 @@ OPTIONS = {
     "qop_s8": dict(quant_format=QOP, activation_type=S8, weight_type=S8, per_channel=True),
     "qdq_u8_tensor": dict(quant_format=QDQ, activation_type=U8, weight_type=U8, per_channel=False),
 }
-FORMS = [*OPTIONS, "torch"]
+FORMS = [*OPTIONS, "torch", "f32"]
 
 
 class Pictures(CalibrationDataReader):
@@ -38,7 +38,10 @@ class Pictures(CalibrationDataReader):
 
 
 def write(model: ModelProto, side: int, form: str, path: Path) -> None:
-    """Quantise a model."""
+    """Quantise a model, unless it is to stay in f32."""
+    if form == "f32":
+        onnx.save(model, path)
+        return
     logging.getLogger().setLevel(logging.ERROR)
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
         source, target = Path(folder, "f32.onnx"), Path(folder, "int8.onnx")
