@@ -30,7 +30,10 @@ after 2; control /dev/video0 'Inject VIDIOC_REQBUFS Error'; control /dev/video0 
 sleep 1; after 3; control /dev/video0 'Inject VIDIOC_STREAMON Error'; control /dev/video0 'Inject Fatal Streaming Error'
 sleep 1; finish 3
 
+# Refused once: asked again, and nothing is lost. The log tells that it happened.
+export RUST_LOG=tinysaver_board=debug
 fault 'buffer refused' "$CAMERA"
+unset RUST_LOG
 for n in 1 2; do after 2; control /dev/video0 'Inject VIDIOC_QBUF Error'; done
 finish 3
 
@@ -67,3 +70,24 @@ finish 1
 
 # The same bytes on every machine.
 for file in /same/*; do play "same ${file##*/}" "$file" 100; done
+
+# The overlay on the board's screen, which the emulator photographs; afterwards the framebuffer's picture comes back.
+screen framebuffer fb:///dev/fb0 first
+cp /tmp/framebuffer.png /tmp/before.png
+screen drm drm:///dev/dri/card0 second
+show 'after drm' /tmp/before.png
+
+# The 32-bit program on the same kernel.
+TINYSAVER=tinysaver32
+camera $WEBCAM; still
+for format in YUYV NV12 RGB3; do
+  play "32-bit format $format 640x360" "v4l2:///dev/video0?size=640x360&fps=30&format=$format" 2
+done
+fault '32-bit stream error' "$CAMERA"
+after 2; control /dev/video0 'Inject Fatal Streaming Error'
+sleep 1; finish 3
+camera $WEBCAM multiplanar=2; still
+play '32-bit planes NV12 640x360' "v4l2:///dev/video0?size=640x360&fps=30&format=NV12" 2
+for file in /same/*; do play "32-bit same ${file##*/}" "$file" 100; done
+screen 'framebuffer 32-bit' fb:///dev/fb0 second
+screen 'drm 32-bit' drm:// first

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# fetch.sh DIR [armhf]: Debian's kernel with its modules and a static busybox for an emulated ARM board, into DIR. Nothing
+# fetch.sh DIR: Debian's arm64 kernel with its modules and a static busybox for an emulated ARM board, into DIR. Nothing
 # is installed, no root is needed, and package lists are kept in DIR, so that this machine's stay as they are.
 set -euo pipefail
 directory=$(mkdir -p "$1" && readlink -f "$1")
 
-for program in qemu-system-aarch64 qemu-system-arm cpio /sbin/depmod; do
+for program in qemu-system-aarch64 cpio /sbin/depmod; do
   command -v "$program" > /dev/null || { echo "fetch.sh: no $program here: apt-get install qemu-system-arm cpio kmod" >&2; exit 1; }
 done
 
@@ -30,4 +30,3 @@ board() {
 }
 
 board arm64 linux-image-arm64
-[[ ${2-} != armhf ]] || board armhf linux-image-armmp

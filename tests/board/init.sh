@@ -18,8 +18,9 @@ control() { board_control "$@" || echo "BROKEN control $*"; }
 still() { control "${1:-/dev/video0}" 'OSD Text Mode' 2; }
 
 # app SOURCE FRAMES: classifies; its lines go to the file of the case.
-app() { timeout -s INT 240 tinysaver run --json --pair /pair/pair.toml --saver "$SAVER" --base "$SAVER" --threshold 0 \
-  --source "$1" --frames "$2"; }
+TINYSAVER=tinysaver
+app() { timeout -s INT 240 $TINYSAVER run --json --pair /pair/pair.toml --saver "$SAVER" --base "$SAVER" --threshold 0 \
+  --source "$1" --frames "$2" "${@:3}"; }
 # case NAME SOURCE FRAMES
 play() { echo "CASE $1"; app "$2" "$3"; echo "EXIT $?"; }
 # The same in the background and without end, so that something can happen to it: fault NAME SOURCE; after N answers
@@ -30,8 +31,21 @@ after() {
   while [ "$(grep -c '"answered"' /tmp/out)" -lt $answers ] && [ -e /proc/$pid ] && [ $n -lt 600 ]; do usleep 50000; n=$((n + 1)); done
 }
 finish() {
-  after "$1"; killall -INT tinysaver; wait $pid; code=$?
+  after "$1"; killall -INT $TINYSAVER; wait $pid; code=$?
   echo "CASE $name"; cat /tmp/out /tmp/err; echo "EXIT $code"
+}
+
+# show NAME PNG: the emulator compares its screen with the picture, and answers when it has.
+show() { echo "SCREEN $1"; base64 "$2"; echo SHOWN; read -r seen < /dev/console; }
+# screen NAME DISPLAY VIDEO: one frame on a display and in a file of its size; the stream stays open until it was seen.
+screen() {
+  file="/tmp/${1%% *}.png"; rm -f "$file" /tmp/live.y4m; mkfifo /tmp/live.y4m
+  app /tmp/live.y4m 100 --display "$2" --display "png:$file?size=$SCREEN" > /tmp/out 2> /tmp/err & pid=$!
+  exec 3> /tmp/live.y4m; cat "/screens/$3.y4m" >&3; n=0
+  while [ ! -e "$file" ] && [ -e /proc/$pid ] && [ $n -lt 600 ]; do usleep 50000; n=$((n + 1)); done
+  show "$1" "$file"
+  exec 3>&-; wait $pid; code=$?
+  echo "CASE screen $1"; cat /tmp/out /tmp/err; echo "EXIT $code"
 }
 
 . /cases.sh

@@ -1,7 +1,12 @@
-"""Boots an emulated ARM board with Debian's kernel and its camera driver vivid, runs the cross-compiled binary in it, and
-judges what it says: `python3 tests/board/vm_test.py --binary target/aarch64-unknown-linux-gnu/release/tinysaver`."""
+"""Boots an emulated ARM board with Debian's kernel, its camera driver vivid and a virtio screen, runs the cross-compiled
+binaries in it, and judges what they say and show:
+
+    vm_test.py --binary target/aarch64-unknown-linux-gnu/emulated/tinysaver \\
+        --binary32 target/armv7-unknown-linux-gnueabihf/emulated/tinysaver --native target/release/tinysaver
+"""
 
 import argparse
+import base64
 import json
 import re
 import shutil
@@ -11,73 +16,87 @@ import tempfile
 import time
 from pathlib import Path
 
+from emulator import Emulator
+from pixels import difference, read_png, read_ppm
+
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 PAIR = ROOT / "models/imagenet-lite"
 SAVER = "lite0-96-int8"
 # What vivid offers of what we serve; `cameras` must say the same.
 FORMATS = "YUYV UYVY YVYU VYUY NV12 NV21 NV16 NV61 YU12 YV12 422P GREY RGB3 BGR3".split()
-ARM64 = {"kernel": "arm64", "sysroot": "/usr/aarch64-linux-gnu/lib", "loader": "ld-linux-aarch64.so.1",
-         "qemu": ["qemu-system-aarch64", "-cpu", "cortex-a72"]}
-ARMHF = {"kernel": "armhf", "sysroot": "/usr/arm-linux-gnueabihf/lib", "loader": "ld-linux-armhf.so.3",
-         "qemu": ["qemu-system-arm", "-cpu", "cortex-a15"]}
 LIBRARIES = "libc.so.6 libm.so.6 libgcc_s.so.1 libpthread.so.0 libdl.so.2".split()
+MODULES = "vivid virtio_pci virtio-gpu".split()
+SCREEN = (800, 480)
+# A screenshot is taken so often at most until it is what it should be; drawing is a matter of milliseconds.
+SCREENSHOTS = 100
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--binary", type=Path, required=True, help="the cross-compiled tinysaver; board_control lies beside it")
+    parser.add_argument("--binary", type=Path, required=True, help="tinysaver for aarch64; board_control lies beside it")
+    parser.add_argument("--binary32", type=Path, required=True, help="tinysaver for armv7, for the same kernel")
     parser.add_argument("--native", type=Path, required=True, help="this machine's tinysaver, for the comparison to the bit")
-    parser.add_argument("--work", type=Path, default=ROOT / "target/vm", help="where kernels are kept")
+    parser.add_argument("--work", type=Path, default=ROOT / "target/vm", help="where the kernel is kept")
     parser.add_argument("--limit", type=int, default=900, help="seconds for the board")
     arguments = parser.parse_args()
-    board = board_of(arguments.binary)
-    subprocess.run([HERE / "fetch.sh", arguments.work] + (["armhf"] if board is ARMHF else []), check=True)
+    subprocess.run([HERE / "fetch.sh", arguments.work], check=True)
+    kernel = arguments.work / "arm64"
     started = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder) / "root"
-        build_root(root, board, arguments.binary, arguments.work / board["kernel"])
+        build_root(root, arguments, kernel)
         same = {path.name: run_native(arguments.native, path) for path in sorted((root / "same").iterdir())}
-        console = boot(root, board, arguments.work / board["kernel"], arguments.limit)
-    (arguments.work / f"{board['kernel']}.log").write_text(console)
+        console = play(boot(root, kernel, arguments.limit), arguments.work)
+    log = arguments.work / "console.log"
+    log.write_text(console)
     failures = judge(console, same)
-    print(f"\n{len(failures)} failures, {time.monotonic() - started:.0f} s; console: {arguments.work / board['kernel']}.log")
+    print(f"\n{len(failures)} failures, {time.monotonic() - started:.0f} s; console: {log}")
     for failure in failures:
         print("FAILED", failure)
     sys.exit(1 if failures else 0)
 
 
-def board_of(binary):
-    machine = binary.read_bytes()[18]
-    return {0xB7: ARM64, 0x28: ARMHF}.get(machine) or sys.exit(f"{binary}: neither an aarch64 nor an armv7 program")
-
-
-def build_root(root, board, binary, kernel):
-    """Everything that the board has: busybox, the programs and their C library, modules, a pair, recorded frames."""
-    for name in ("bin", "lib", "modules", "pair/build", "same"):
+def build_root(root, arguments, kernel):
+    """Everything that the board has: busybox, the programs and their C libraries, modules, a pair, recorded frames."""
+    for name in ("bin", "lib/arm-linux-gnueabihf", "modules", "pair/build", "same", "screens"):
         (root / name).mkdir(parents=True)
     shutil.copy(kernel / "bin/busybox", root / "bin/busybox")
     (root / "bin/sh").symlink_to("busybox")
-    for program in (binary, binary.with_name("board_control")):
-        shutil.copy(program, root / "bin" / program.name)
-    for library in [board["loader"], *LIBRARIES]:
-        shutil.copy(f"{board['sysroot']}/{library}", root / "lib" / library)
+    copy_program(arguments.binary, root / "bin/tinysaver", 0xB7)
+    copy_program(arguments.binary.with_name("board_control"), root / "bin/board_control", 0xB7)
+    copy_program(arguments.binary32, root / "bin/tinysaver32", 0x28)
+    for library in ["ld-linux-aarch64.so.1", *LIBRARIES]:
+        shutil.copy(f"/usr/aarch64-linux-gnu/lib/{library}", root / "lib" / library)
+    shutil.copy("/usr/arm-linux-gnueabihf/lib/ld-linux-armhf.so.3", root / "lib")
+    for library in LIBRARIES:
+        shutil.copy(f"/usr/arm-linux-gnueabihf/lib/{library}", root / "lib/arm-linux-gnueabihf" / library)
     copy_modules(root, kernel)
     copy_pair(root / "pair")
     write_recordings(root / "same")
-    (root / "cases.sh").write_text(f"SAVER={SAVER}\nFORMATS='{' '.join(FORMATS)}'\n" + (HERE / "cases.sh").read_text())
+    write_screens(root / "screens")
+    given = f"SAVER={SAVER}\nFORMATS='{' '.join(FORMATS)}'\nSCREEN={SCREEN[0]}x{SCREEN[1]}\n"
+    (root / "cases.sh").write_text(given + (HERE / "cases.sh").read_text())
     shutil.copy(HERE / "init.sh", root / "init")
     (root / "init").chmod(0o755)
 
 
+def copy_program(path, to, machine):
+    """`machine`: what its ELF header has to say it is for."""
+    if path.read_bytes()[18] != machine:
+        sys.exit(f"{path}: built for another processor")
+    shutil.copy(path, to)
+
+
 def copy_modules(root, kernel):
     version = next((kernel / "lib/modules").iterdir()).name
-    listing = subprocess.run(["/sbin/modprobe", "-d", kernel, "-S", version, "--show-depends", "vivid"],
+    listing = subprocess.run(["/sbin/modprobe", "-d", kernel, "-S", version, "--show-depends", "-a", *MODULES],
                              check=True, capture_output=True, text=True).stdout
     paths = [Path(line.split()[1]) for line in listing.splitlines() if line.startswith("insmod")]
     for path in paths:
         shutil.copy(path, root / "modules" / path.name)
-    (root / "modules/order").write_text("\n".join(path.name for path in paths if path.name != "vivid.ko") + "\n")
+    order = dict.fromkeys(path.name for path in paths if path.name != "vivid.ko")
+    (root / "modules/order").write_text("\n".join(order) + "\n")
 
 
 def copy_pair(folder):
@@ -99,6 +118,17 @@ def write_recordings(folder):
     (folder / "noise.y4m").write_bytes(f"YUV4MPEG2 W{width} H{height} F25:1 C420\n".encode() + frames)
 
 
+def write_screens(folder):
+    """Two videos of one frame, each with other colours, so that no screen can show one for the other."""
+    width, height = 320, 240
+    header = f"YUV4MPEG2 W{width} H{height} F25:1 C420\nFRAME\n".encode()
+    luma = bytes(16 + (x + y) * 219 // (width + height) for y in range(height) for x in range(width))
+    across = bytes(16 + x * 224 // (width // 2) for _ in range(height // 2) for x in range(width // 2))
+    down = bytes(16 + y * 224 // (height // 2) for y in range(height // 2) for _ in range(width // 2))
+    (folder / "first.y4m").write_bytes(header + luma + across + down)
+    (folder / "second.y4m").write_bytes(header + luma + down + across)
+
+
 def noise(seed, length):
     """Bytes that differ in every frame, with some likeness between neighbours."""
     state, out = seed * 2654435761 + 1, bytearray()
@@ -115,19 +145,52 @@ def run_native(binary, path):
     return [json.loads(line) for line in lines]
 
 
-def boot(root, board, kernel, limit):
+def boot(root, kernel, limit):
     initrd = root.parent / "initrd.gz"
     subprocess.run(f"find . | cpio -o -H newc --quiet | gzip -1 > {initrd}", shell=True, check=True, cwd=root)
     image = next((kernel / "boot").glob("vmlinuz-*"))
-    command = [*board["qemu"], "-M", "virt", "-smp", "2", "-m", "1024", "-nodefaults", "-nic", "none", "-nographic",
-               "-serial", "stdio", "-monitor", "none", "-no-reboot", "-kernel", image, "-initrd", initrd,
-               "-append", "console=ttyAMA0 quiet panic=-1"]
+    command = ["qemu-system-aarch64", "-cpu", "cortex-a72", "-M", "virt", "-smp", "2", "-m", "1024", "-nodefaults",
+               "-nic", "none", "-display", "none", "-device", f"virtio-gpu-pci,xres={SCREEN[0]},yres={SCREEN[1]}",
+               "-no-reboot", "-kernel", image, "-initrd", initrd,
+               # no console's cursor in the pictures
+               "-append", "console=ttyAMA0 quiet panic=-1 vt.global_cursor_default=0"]
+    return Emulator(command, root.parent, limit)
+
+
+def play(board, work):
+    """The whole console. Between `SCREEN name` and `SHOWN` the board sends the picture that its screen has to show now."""
+    console, picture, name = [], None, None
+    for line in board.lines():
+        if line.startswith("SCREEN "):
+            name, picture = line[7:], []
+        elif picture is not None and line == "SHOWN":
+            line = judge_screen(board, name, b"".join(picture), work)
+            board.say("seen")
+            picture = None
+        elif picture is not None:
+            picture.append(line.encode())
+            continue
+        console.append(line)
+    return "\n".join(console)
+
+
+def judge_screen(board, name, encoded, work):
+    """Screenshots until one is the board's PNG, pixel by pixel. Both are kept in `work`, to be looked at."""
+    stem = work / f"screen-{name.replace(' ', '-')}"
+    shown = base64.b64decode(encoded)
+    stem.with_suffix(".png").write_bytes(shown)
     try:
-        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=limit)
-        output = done.stdout
-    except subprocess.TimeoutExpired as expired:
-        output = (expired.stdout or b"") + b"\nBROKEN the board did not end in time\n"
-    return output.decode(errors="replace").replace("\r", "")
+        expected, problem = read_png(shown), "there was no screenshot"
+        for _ in range(SCREENSHOTS):
+            taken = board.screenshot()
+            stem.with_suffix(".ppm").write_bytes(taken)
+            problem = difference(expected, read_ppm(taken))
+            if problem is None:
+                return f"SEEN {name}: {expected[0]}x{expected[1]} pixels, all the same"
+            time.sleep(0.1)
+    except (ValueError, OSError, RuntimeError) as error:
+        problem = error
+    return f"BROKEN screen {name}: {problem}"
 
 
 def parse(console):
@@ -155,6 +218,9 @@ def judge(console, same):
     failures += [line for line in console.splitlines() if line.startswith("BROKEN")]
     if "BOARD off" not in console:
         failures.append("the board did not come to its end")
+    seen = [line for line in console.splitlines() if line.startswith("SEEN ")]
+    print(*seen, sep="\n")
+    failures += [f"screen {name}: was not shown" for name in SCREENS if not any(f"SEEN {name}:" in line for line in seen)]
     failures += judge_listing(cases.pop("cameras", None))
     failures += judge_busy(cases.pop("busy", None))
     print(f"{'case':36} {'frames':>6} {'answered':>8} {'dropped':>7} {'reopened':>8}  faults, drops")
@@ -194,13 +260,16 @@ def judge_busy(case):
     return [] if case["code"] == 2 and "another program" in text else [f"busy: {case['code']} {text}"]
 
 
+SCREENS = ["framebuffer", "drm", "after drm", "framebuffer 32-bit", "drm 32-bit"]
+
 # What must have happened in a case: a function of the capture's faults and the drops.
 EXPECTED = {
     "lost frames": lambda faults, drops, reopens: drops.get("lost_by_driver", 0) > 0 and reopens == 0,
     "flagged frame": lambda faults, drops, reopens: drops.get("corrupt", 0) >= 1 and reopens == 0,
     "stream error": lambda faults, drops, reopens: faults.get("io", 0) >= 1 and reopens >= 1,
+    "32-bit stream error": lambda faults, drops, reopens: faults.get("io", 0) >= 1 and reopens >= 1,
     "restart refused": lambda faults, drops, reopens: sum(faults.values()) >= 4 and reopens >= 2,
-    "buffer refused": lambda faults, drops, reopens: True,
+    "buffer refused": lambda faults, drops, reopens: not faults and reopens == 0,
     "silence": lambda faults, drops, reopens: faults.get("timeout", 0) >= 1 and reopens >= 1,
     "unplugged and plugged in elsewhere": lambda faults, drops, reopens: faults.get("gone", 0) >= 1 and reopens >= 1,
     "changed input": lambda faults, drops, reopens: faults.get("changed", 0) >= 1 and reopens >= 1,
@@ -226,6 +295,9 @@ def judge_run(name, case):
         capture = last["capture"]
         if not EXPECTED[name](capture["faults"], drops, capture["reopens"]):
             problems.append(f"not what should have happened: {capture}")
+    refusals = sum("refused a buffer, and is asked once more" in line for line in case["text"])
+    if name == "buffer refused" and refusals != 2:
+        problems.append(f"{refusals} buffers were refused, not 2")
     if "format" in name or "planes" in name:
         problems += judge_ages(records)
     return problems
@@ -243,7 +315,7 @@ def judge_formats(cases):
     for size in ("320x180", "640x360"):
         answers = {}
         for name, case in cases.items():
-            if name.startswith(("format", "planes")) and name.endswith(size) and "GREY" not in name:
+            if ("format" in name or "planes" in name) and name.endswith(size) and "GREY" not in name:
                 answers[name] = [record["class"] for record in case["json"] if record.get("outcome") == "answered"]
         classes = {cls for found in answers.values() for cls in found}
         if len(classes) != 1:
@@ -253,12 +325,12 @@ def judge_formats(cases):
 
 def judge_same(cases, same):
     problems = []
-    for name, expected in same.items():
-        found = cases.get(f"same {name}", {"json": []})["json"]
+    for name, expected in ((f"{kind} {name}", records) for kind in ("same", "32-bit same") for name, records in same.items()):
+        found = cases.get(name, {"json": []})["json"]
         key = lambda record: (record.get("class"), record.get("confidence"), record.get("outcome"))
         theirs, ours = [key(record) for record in found[:-1]], [key(record) for record in expected[:-1]]
         if theirs != ours or not ours:
-            problems.append(f"same {name}: the board says {theirs}, this machine {ours}")
+            problems.append(f"{name}: the board says {theirs}, this machine {ours}")
     return problems
 
 

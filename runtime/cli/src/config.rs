@@ -14,7 +14,7 @@ use tinysaver_engine::KernelChoice;
 
 use crate::energy::{EnergyArgs, EnergyFile, EnergySettings};
 use crate::exit_log::LogOptions;
-use crate::face::{FaceArgs, FaceSettings, HttpFile};
+use crate::face::{DisplayFile, FaceArgs, FaceSettings, HttpFile};
 use crate::feed::Pace;
 use crate::offload::{OffloadArgs, OffloadFile, OffloadSettings};
 
@@ -46,7 +46,7 @@ struct FileSettings {
     log: LogSettings,
     #[serde(default)]
     offload: OffloadFile,
-    display: Option<String>,
+    display: Option<DisplayFile>,
     #[serde(default)]
     http: HttpFile,
 }

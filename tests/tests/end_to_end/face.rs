@@ -297,6 +297,17 @@ fn a_display_shows_answers_and_one_that_fails_stops_nothing() {
     let display = format!("png:{}?size=320x240", png.display());
     let (records, _) = run_json(&["--source", "test://?frames=3", "--display", &display]);
     assert_eq!((records.len(), image::open(&png).unwrap().to_rgb8().dimensions()), (3, (320, 240)));
+    let second = folder.path().join("second.png");
+    let small = format!("png:{}?size=160x120", second.display());
+    fs::remove_file(&png).unwrap();
+    let all: [&[&str]; 2] =
+        [&["--display", &display, "--display", &small], &["--display", &format!("{display},{small}")]];
+    for both in all {
+        run_json(&[&["--source", "test://?frames=3"], both].concat());
+        let sizes = [&png, &second].map(|file| image::open(file).unwrap().to_rgb8().dimensions());
+        assert_eq!(sizes, [(320, 240), (160, 120)]);
+        [&png, &second].map(|file| fs::remove_file(file).unwrap());
+    }
     let Finished { code, out, err } =
         finish(&["run", "--json", "--source", "test://?frames=5", "--display", "fb:///no/fb0"]).unwrap();
     assert_eq!((code, out.lines().count()), (0, 6), "{err}");

@@ -18,6 +18,15 @@ pub enum DisplayAddress {
     },
     /// Linux' framebuffer device.
     Framebuffer(PathBuf),
+    /// A screen by kernel mode setting.
+    Drm {
+        /// The card's node; `None` for the first that has a screen.
+        card: Option<PathBuf>,
+        /// The connector, such as `HDMI-A-1`; `None` for the first with a screen.
+        connector: Option<String>,
+        /// Columns and rows; `None` for the screen's own.
+        size: Option<(u32, u32)>,
+    },
     /// A colour panel at an SPI bus.
     SpiPanel(SpiPanel),
     /// A panel in one colour at an I2C bus.
@@ -69,7 +78,7 @@ pub struct SpiPanel {
     pub clock_hz: u32,
 }
 
-const SCHEMES: &str = "displays are fb:///dev/fb0, st7789:///dev/spidev0.0?dc=25&rst=27&size=240x240, \
+const SCHEMES: &str = "displays are fb:///dev/fb0, drm:///dev/dri/card0, st7789:///dev/spidev0.0?dc=25&rst=27&size=240x240, \
                        ili9341:///dev/spidev0.0?dc=25&rst=27, ssd1306:///dev/i2c-1?size=128x64 and png:file.png";
 const PIN: &str = "the number of a line of the GPIO chip, from 0 to 1023";
 
@@ -87,18 +96,31 @@ impl FromStr for DisplayAddress {
             let path = path.strip_prefix("//").unwrap_or(path);
             return if path.is_empty() { Err(target(SCHEMES)) } else { Ok(Self::Png { path: path.into(), size }) };
         }
-        let path = path.strip_prefix("//").filter(|path| path.starts_with('/')).ok_or(target(SCHEMES))?;
+        let path = path.strip_prefix("//");
+        if scheme == "drm" && path.is_some_and(|path| path.is_empty() || path.starts_with('/')) {
+            return drm(path.filter(|path| !path.is_empty()), text);
+        }
+        let path = path.filter(|path| path.starts_with('/')).ok_or(target(SCHEMES))?;
         match scheme {
             "fb" => Options::parse("fb", "none", text).finish().map(|()| Self::Framebuffer(path.into())),
-            "drm" => Err(target(
-                "DRM is not served yet; fb:///dev/fb0 shows on the same screen, through the kernel's emulation",
-            )),
             "st7789" => spi_panel(Controller::St7789, path, text).map(Self::SpiPanel),
             "ili9341" => spi_panel(Controller::Ili9341, path, text).map(Self::SpiPanel),
             "ssd1306" => ssd1306(path, text),
             _ => Err(target(SCHEMES)),
         }
     }
+}
+
+fn drm(card: Option<&str>, text: &str) -> Result<DisplayAddress, AddressError> {
+    let mut options = Options::parse("drm", "connector and size", text);
+    let name = |text: &str| (!text.is_empty()).then(|| text.to_owned());
+    let display = DisplayAddress::Drm {
+        card: card.map(PathBuf::from),
+        connector: options.take("connector", "a connector's name, such as HDMI-A-1", name)?,
+        size: options.take("size", SIZE, size)?,
+    };
+    options.finish()?;
+    Ok(display)
 }
 
 fn spi_panel(controller: Controller, bus: &str, text: &str) -> Result<SpiPanel, AddressError> {
@@ -185,6 +207,14 @@ mod tests {
         assert_eq!(parse("fb:///dev/fb0"), DisplayAddress::Framebuffer("/dev/fb0".into()));
         assert_eq!(parse("png:a.png"), DisplayAddress::Png { path: "a.png".into(), size: (640, 480) });
         assert_eq!(parse("png:///a.png?size=320x240"), DisplayAddress::Png { path: "/a.png".into(), size: (320, 240) });
+        let drm = |card: Option<&str>, connector: Option<&str>, size| DisplayAddress::Drm {
+            card: card.map(PathBuf::from),
+            connector: connector.map(Into::into),
+            size,
+        };
+        assert_eq!(parse("drm://"), drm(None, None, None));
+        assert_eq!(parse("drm:///dev/dri/card1"), drm(Some("/dev/dri/card1"), None, None));
+        assert_eq!(parse("drm://?connector=HDMI-A-2&size=800x480"), drm(None, Some("HDMI-A-2"), Some((800, 480))));
         let DisplayAddress::SpiPanel(panel) = parse("st7789:///dev/spidev0.0?dc=25&rst=27&size=240x240") else {
             panic!()
         };
@@ -206,7 +236,8 @@ mod tests {
             assert!(error.contains(words), "{address}: {error}");
         };
         check("hdmi", "displays are fb:///dev/fb0");
-        check("drm:///dev/dri/card0", "fb:///dev/fb0 shows on the same screen");
+        check("drm:card0", "drm:///dev/dri/card0");
+        check("drm:///dev/dri/card0?mode=1", "unknown option 'mode'");
         check("fb://fb0", "displays are");
         check("png:", "displays are");
         check("fb:///dev/fb0?size=1x1", "unknown option 'size'");

@@ -4,6 +4,9 @@
 
 mod address;
 mod canvas;
+mod drm;
+mod drm_choice;
+mod drm_sys;
 mod facts;
 mod framebuffer;
 mod framebuffer_sys;
@@ -64,6 +67,10 @@ pub fn open_display(address: &DisplayAddress) -> Result<Box<dyn Display>, Displa
     Ok(match address {
         DisplayAddress::Png { path, size } => Box::new(png::PngDisplay::open(path, *size)?),
         DisplayAddress::Framebuffer(path) => Box::new(framebuffer::Framebuffer::open(path)?),
+        DisplayAddress::Drm { card, connector, size } => {
+            let wish = drm_choice::DrmWish { connector: connector.as_deref(), size: *size };
+            Box::new(drm::DrmDisplay::open(card.as_deref(), &wish)?)
+        }
         #[cfg(feature = "panels")]
         DisplayAddress::SpiPanel(panel) => panel_wires::open_spi(panel)?,
         #[cfg(feature = "panels")]

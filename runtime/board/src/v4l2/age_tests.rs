@@ -67,15 +67,16 @@ impl Driver for Camera {
     }
 }
 
-#[test]
-fn a_slow_consumer_always_gets_a_fresh_frame() {
+/// What a consumer does with a frame, five intervals long: `before` it decides (decoding, models) and `after` (records,
+/// sinks). A frame's age at the decision cannot be less than the work that goes before it.
+fn check(before: Duration, after: Duration) {
     let clock = Arc::new(FakeClock::default());
     let camera = Camera { clock: Arc::clone(&clock), frames: 0, free: (0..4).collect(), full: VecDeque::new() };
     let mut source = V4l2Source::new(camera, "/dev/video0".into(), String::new(), INTERVAL * 100, Arc::clone(&clock));
     let (slot, mut drops) = (LatestSlot::default(), Drops::default());
     let (mut filled, mut looked_at) = (FrameBuffer::default(), FrameBuffer::default());
     let (mut taken, mut buffers, mut free_at) = (0, BTreeSet::new(), Duration::ZERO);
-    let (mut oldest_at_start, mut oldest_at_decision) = (Duration::ZERO, Duration::ZERO);
+    let mut oldest_at_decision = Duration::ZERO;
     // Both threads take their turns every third of an interval, the capturing one not always: it is held up for up to
     // two of them.
     for turn in 0..3 * (FRAMES + 20) {
@@ -91,15 +92,24 @@ fn a_slow_consumer_always_gets_a_fresh_frame() {
         if clock.now() >= free_at && slot.take(&mut looked_at, &mut drops, Duration::ZERO) == Taken::Frame {
             taken += 1;
             let age = clock.now() - looked_at.captured_at.unwrap();
-            free_at = clock.now() + INTERVAL * 5;
-            oldest_at_start = oldest_at_start.max(age);
-            oldest_at_decision = oldest_at_decision.max(age + INTERVAL * 5);
+            free_at = clock.now() + before + after;
+            oldest_at_decision = oldest_at_decision.max(age + before);
         }
         clock.wait(INTERVAL / 3);
     }
     assert_eq!(taken + drops.frames(), u64::from(FRAMES), "frames in = taken + dropped");
     assert!(taken >= u64::from(FRAMES / 6), "{taken}");
-    assert!(oldest_at_start < INTERVAL * 2, "{oldest_at_start:?} when its turn came");
-    assert!(oldest_at_decision < INTERVAL * 5 * 2, "{oldest_at_decision:?} after five intervals of work");
+    let most = INTERVAL * 2 + before.saturating_sub(INTERVAL / 3);
+    assert!(oldest_at_decision < most, "{oldest_at_decision:?} at the decision, with {before:?} of work before it");
     assert!(buffers.len() <= 3, "three buffers go round, and none grows: {buffers:?}");
+}
+
+#[test]
+fn a_decision_of_a_third_of_an_interval_is_made_on_a_frame_of_less_than_two() {
+    check(INTERVAL / 3, INTERVAL * 5 - INTERVAL / 3);
+}
+
+#[test]
+fn a_long_way_to_the_decision_adds_its_own_length_and_nothing_else() {
+    check(INTERVAL * 5, Duration::ZERO);
 }

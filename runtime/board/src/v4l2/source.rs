@@ -112,7 +112,11 @@ impl<D: Driver, C: Clock> V4l2Source<D, C> {
     fn give_back(&mut self, index: u32) -> Result<(), Fault> {
         let first = self.driver.queue(index);
         // Once may be a hiccup; a buffer less is a stream that stalls in the end.
-        first.or_else(|_| self.driver.queue(index)).map_err(|error| self.fault("the driver refuses a buffer", &error))
+        let again = |error: io::Error| {
+            log::debug!("{}: the driver refused a buffer, and is asked once more: {error}", self.path.display());
+            self.driver.queue(index)
+        };
+        first.or_else(again).map_err(|error| self.fault("the driver refuses a buffer", &error))
     }
 
     /// When the frame was taken. Drivers that stamp with another clock, or with a time that is still to come, are

@@ -11,9 +11,12 @@ use crate::config::Settings;
 /// The year in which this program was compiled: no clock can be right that is before it.
 const BUILD_YEAR: &str = env!("TINYSAVER_BUILD_YEAR");
 
-/// Whether the display's nodes are there and may be used, if one is wanted.
-pub fn display(world: &World, settings: &Settings) -> Vec<Check> {
-    let Some(display) = &settings.face.display else { return Vec::new() };
+/// Whether the nodes of the wanted displays are there and may be used.
+pub fn displays(world: &World, settings: &Settings) -> Vec<Check> {
+    settings.face.displays.iter().flat_map(|display| display_nodes(world, display)).collect()
+}
+
+fn display_nodes(world: &World, display: &DisplayAddress) -> Vec<Check> {
     let nodes: Vec<(&Path, &str)> = match display {
         DisplayAddress::Png { .. } => Vec::new(),
         DisplayAddress::Framebuffer(node) => {
@@ -22,6 +25,7 @@ pub fn display(world: &World, settings: &Settings) -> Vec<Check> {
                 "ls /dev/fb*   # there is none without a screen at the start, or without vc4-kms-v3d in config.txt",
             )]
         }
+        DisplayAddress::Drm { card, .. } => return drm(world, card.as_deref()),
         DisplayAddress::SpiPanel(SpiPanel { bus, gpio, .. }) => {
             vec![
                 (bus, "sudo raspi-config nonint do_spi 0"),
@@ -31,6 +35,29 @@ pub fn display(world: &World, settings: &Settings) -> Vec<Check> {
         DisplayAddress::Ssd1306 { bus, .. } => vec![(bus, "sudo raspi-config nonint do_i2c 0")],
     };
     nodes.into_iter().map(|(node, command)| display_node(world, node, command)).collect()
+}
+
+/// A card's node, and whether any of its connectors has a screen.
+fn drm(world: &World, card: Option<&Path>) -> Vec<Check> {
+    let command = "ls /dev/dri   # on a Pi, config.txt needs dtoverlay=vc4-kms-v3d";
+    let mut checks = vec![display_node(world, card.unwrap_or(Path::new("/dev/dri")), command)];
+    let prefix = card.and_then(Path::file_name).map_or("card".into(), |name| format!("{}-", name.to_string_lossy()));
+    let connectors = fs::read_dir(world.at(Path::new("/sys/class/drm"))).into_iter().flatten().flatten();
+    let status = |entry: fs::DirEntry| {
+        let state = fs::read_to_string(entry.path().join("status")).ok()?;
+        Some((entry.file_name().to_string_lossy().into_owned(), state.trim() == "connected"))
+    };
+    let mut found: Vec<_> = connectors.filter_map(status).filter(|(name, _)| name.starts_with(&prefix)).collect();
+    found.sort();
+    if let Some((name, _)) = found.iter().find(|(_, is_connected)| *is_connected) {
+        checks.push(Check::fine("display", format!("{name} has a screen")));
+    } else if !found.is_empty() {
+        let names: Vec<_> = found.iter().map(|(name, _)| name.as_str()).collect();
+        let command =
+            "cat /sys/class/drm/card*/status   # or add video=HDMI-A-1:1280x720@60D to the kernel's command line";
+        checks.push(Check::wrong("display", names.join(", "), "no screen is connected", command));
+    }
+    checks
 }
 
 fn display_node(world: &World, node: &Path, command: &str) -> Check {

@@ -51,7 +51,7 @@ pub fn examine(world: &World, settings: &Settings) -> Vec<Check> {
     let mut checks = camera::cameras(world, settings);
     checks.push(files::pair(settings));
     checks.extend(files::log(world, settings));
-    checks.extend(board::display(world, settings));
+    checks.extend(board::displays(world, settings));
     checks.push(board::clock(world));
     checks.push(board::power(world));
     checks

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 use tinysaver_board::Throttle;
 
-use super::board::{clock, display, power};
+use super::board::{clock, displays, power};
 use super::camera::cameras;
 use super::files::{judge, log, mount_of};
 use super::*;
@@ -51,7 +51,10 @@ fn settings(source: Option<&str>, display: Option<&str>, log: Option<&Path>) -> 
     let run = RunSettingsArgs {
         source: source.map(Into::into),
         log: log.map(Into::into),
-        face: FaceArgs { display: display.map(Into::into), http: None },
+        face: FaceArgs {
+            displays: display.into_iter().flat_map(|list| list.split(',')).map(Into::into).collect(),
+            http: None,
+        },
         ..RunSettingsArgs::default()
     };
     Settings::gather(&SettingsArgs::default(), &run).unwrap()
@@ -120,7 +123,7 @@ fn a_csi_camera_needs_rpicam() {
 #[test]
 fn displays_that_are_not_there_or_may_not_be_used() {
     let board = Board::new();
-    let found = |address: &str| display(&board.look(), &settings(None, Some(address), None));
+    let found = |address: &str| displays(&board.look(), &settings(None, Some(address), None));
     check(&found("fb:///dev/fb0"), &[("/dev/fb0", Some(("No such file", "without a screen")))]);
     let node = board.file("dev/fb0", "");
     fs::set_permissions(&node, fs::Permissions::from_mode(0o660)).unwrap();
@@ -128,9 +131,18 @@ fn displays_that_are_not_there_or_may_not_be_used() {
     fs::set_permissions(&node, fs::Permissions::from_mode(0o666)).unwrap();
     check(&found("fb:///dev/fb0"), &[("/dev/fb0", None)]);
     check(&found("png:a.png"), &[]);
+    check(&found("drm:///dev/dri/card1"), &[("/dev/dri/card1", Some(("No such file", "vc4-kms-v3d")))]);
+    fs::set_permissions(board.file("dev/dri/card1", ""), fs::Permissions::from_mode(0o666)).unwrap();
+    board.file("sys/class/drm/card0-HDMI-A-1/status", "connected\n");
+    let status = board.file("sys/class/drm/card1-HDMI-A-2/status", "disconnected\n");
+    let free = ("HDMI-A-2", Some(("no screen is connected", "video=HDMI-A-1")));
+    check(&found("drm:///dev/dri/card1"), &[("/dev/dri/card1", None), free]);
+    fs::write(status, "connected\n").unwrap();
+    check(&found("drm:///dev/dri/card1"), &[("/dev/dri/card1", None), ("card1-HDMI-A-2 has a screen", None)]);
     check(&found("ssd1306:///dev/i2c-1"), &[("/dev/i2c-1", Some(("No such file", "do_i2c 0")))]);
     let panel = found("st7789:///dev/spidev0.0?dc=25");
     check(&panel, &[("/dev/spidev0.0", Some(("No such", "do_spi 0"))), ("/dev/gpiochip0", Some(("No such", "gpio=")))]);
+    check(&found("fb:///dev/fb0,ssd1306:///dev/i2c-1"), &[("/dev/fb0", None), ("i2c-1", Some(("No such", "do_i2c")))]);
 }
 
 #[test]

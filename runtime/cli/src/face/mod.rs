@@ -15,7 +15,7 @@ use tinysaver_board::DecodeLimits;
 
 pub use followers::Followers;
 pub use page::About;
-pub use settings::{FaceArgs, FaceSettings, HttpFile};
+pub use settings::{DisplayFile, FaceArgs, FaceSettings, HttpFile};
 
 /// Starts whatever of it is wanted; also gives the live page's address.
 ///
@@ -27,7 +27,7 @@ pub fn follow(
     limits: DecodeLimits,
 ) -> Result<(Followers, Option<std::net::SocketAddr>)> {
     let mut followers = Followers::default();
-    if let Some(display) = &settings.display {
+    for display in &settings.displays {
         followers.add(screen::Screen::start(display.clone(), limits)?);
     }
     let Some(http) = &settings.http else { return Ok((followers, None)) };
