@@ -60,9 +60,8 @@ test-arm: models ## the ARM build under qemu-user: same answers to the bit, kern
 test-arm-kernels: ## the int8 engine's aarch64 kernels under qemu-user against their definition; CI runs this
 	$(PYTHON) targets/test.py --kernels
 
-vm-test: models ## the ARM build on an emulated board with a real kernel's camera driver and its faults (needs qemu-system-arm)
-	targets/cross.sh aarch64-unknown-linux-gnu build --profile emulated --locked --workspace
-	$(PYTHON) tests/board/vm_test.py --binary $(CARGO_TARGET_DIR)/aarch64-unknown-linux-gnu/emulated/tinysaver --native $(BIN)
+vm-test: models ## the ARM builds on an emulated board: a real kernel's camera driver and its faults, a screen; CI runs this
+	$(PYTHON) tests/board/vm_test.py --native $(BIN)
 
 mca: ## static throughput of the kernels' inner loops on ARM cores (needs llvm-19); writes docs/figures/mca.md
 	targets/cross.sh aarch64-unknown-linux-gnu test --no-run --profile shipped --locked --manifest-path $(KERNEL_TESTS)/Cargo.toml
@@ -70,8 +69,8 @@ mca: ## static throughput of the kernels' inner loops on ARM cores (needs llvm-1
 
 .PHONY: arm-instructions
 arm-instructions: ## instructions of an inference on ARM beside onnxruntime's, under qemu-user (needs `make bench-engines`' models)
-	targets/cross.sh aarch64-unknown-linux-gnu build --profile emulated --locked --workspace
-	$(PYTHON) targets/instructions.py $(CARGO_TARGET_DIR)/aarch64-unknown-linux-gnu/emulated/tinysaver target/bench-engines/models target/arm-instructions docs/figures
+	targets/cross.sh aarch64-unknown-linux-gnu build --profile emulated-tests --locked --workspace
+	$(PYTHON) targets/instructions.py $(CARGO_TARGET_DIR)/aarch64-unknown-linux-gnu/emulated-tests/tinysaver target/bench-engines/models target/arm-instructions docs/figures
 
 picture: models ## draw docs/run.svg from a real run
 	set -o pipefail; { echo '$$ tinysaver run --source photos/labelled'; \

@@ -18,12 +18,12 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
-import shutil
 import subprocess
 import sys
 import tomllib
 from pathlib import Path
+
+from tools import lacking
 
 HERE = Path(__file__).resolve().parent
 KERNEL_TESTS = HERE.parent / "runtime" / "engine" / "kernel-tests"
@@ -34,23 +34,6 @@ QEMU = "qemu-aarch64-static"
 # NEON only; dot products; matrix products of bytes, and everything else that qemu knows
 PROCESSORS = {"cortex-a53": ("neon",), "cortex-a76": ("neon", "dotprod"), "max": ("neon", "dotprod", "i8mm")}
 COMPARED = ("source", "outcome", "exit", "class", "saver_class", "probability", "confidence")
-
-
-def lacking() -> str | None:
-    """Why nothing can be emulated here, after trying to install what lacks; None where it can."""
-    if platform.machine() != "x86_64":
-        return f"this is a {platform.machine()} machine; `make test-rust` tests what it has natively"
-    if not (shutil.which(QEMU) and (ROOT / "lib").is_dir()):
-        install = ["apt-get", "install", "-y", "-qq", "--no-install-recommends", *PACKAGES]
-        if os.geteuid() != 0 or not shutil.which("apt-get"):
-            return f"{QEMU} or {ROOT} is not there; on Debian: {' '.join(install[:2])} {' '.join(PACKAGES)}"
-        subprocess.run(["apt-get", "update", "-qq"], check=False)
-        if subprocess.run(install, env={**os.environ, "DEBIAN_FRONTEND": "noninteractive"}, check=False).returncode:
-            return f"{' '.join(install)} failed (see above)"
-    # cross.sh would fetch them as well; here a network that is not there is no failed test
-    if subprocess.run([str(HERE / "cross.sh"), TRIPLE, "tools"], check=False).returncode:
-        return "the compiler or the linker for aarch64 could not be fetched (see above)"
-    return None
 
 
 def cross(*arguments: str, **environment: str) -> None:
@@ -107,18 +90,18 @@ def main() -> int:
     arguments = parser.parse_args()
     if not arguments.kernels and not (arguments.native and arguments.pictures):
         parser.error("--kernels, or --native and --pictures")
-    if reason := lacking():
+    if reason := lacking((QEMU, str(ROOT / "lib")), PACKAGES, (TRIPLE,)):
         print(f"ARM TESTS SKIPPED, NOTHING OF ARM WAS TESTED: {reason}")
         return 0
     if arguments.kernels:
         on_each_processor("--release", "--locked", "--manifest-path", str(KERNEL_TESTS / "Cargo.toml"))
         print(f"ARM kernels: {len(PROCESSORS)} processors")
         return 0
-    cross("build", "--profile", "emulated", "--locked", "--workspace")
-    binary = Path(os.environ.get("CARGO_TARGET_DIR", HERE.parent / "target")) / TRIPLE / "emulated" / "tinysaver"
+    cross("build", "--profile", "emulated-tests", "--locked", "--workspace")
+    binary = Path(os.environ.get("CARGO_TARGET_DIR", HERE.parent / "target")) / TRIPLE / "emulated-tests" / "tinysaver"
     boards = check_boards(binary, arguments.native.resolve(), arguments.pictures)
     tests = ("--lib", "--test", "int8_golden", "--test", "int8_allocations", "--test", "int8_hostile")
-    on_each_processor("--profile", "emulated", "--locked", "--workspace", *tests)
+    on_each_processor("--profile", "emulated-tests", "--locked", "--workspace", *tests)
     print(f"ARM: {boards} boards, {len(PROCESSORS)} processors")
     return 0
 

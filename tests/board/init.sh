@@ -17,10 +17,13 @@ control() { board_control "$@" || echo "BROKEN control $*"; }
 # The picture must be the same in every run: no running clock in it.
 still() { control "${1:-/dev/video0}" 'OSD Text Mode' 2; }
 
-# app SOURCE FRAMES: classifies; its lines go to the file of the case.
+# app SOURCE FRAMES [OPTION...]: classifies; its lines go to the file of the case.
 TINYSAVER=tinysaver
-app() { timeout -s INT 240 $TINYSAVER run --json --pair /pair/pair.toml --saver "$SAVER" --base "$SAVER" --threshold 0 \
-  --source "$1" --frames "$2" "${@:3}"; }
+app() {
+  app_source=$1 app_frames=$2; shift 2
+  timeout -s INT 240 $TINYSAVER run --json --pair /pair/pair.toml --saver "$SAVER" --base "$SAVER" --threshold 0 \
+    --source "$app_source" --frames "$app_frames" "$@"
+}
 # case NAME SOURCE FRAMES
 play() { echo "CASE $1"; app "$2" "$3"; echo "EXIT $?"; }
 # The same in the background and without end, so that something can happen to it: fault NAME SOURCE; after N answers
@@ -39,12 +42,12 @@ finish() {
 show() { echo "SCREEN $1"; base64 "$2"; echo SHOWN; read -r seen < /dev/console; }
 # screen NAME DISPLAY VIDEO: one frame on a display and in a file of its size; the stream stays open until it was seen.
 screen() {
-  file="/tmp/${1%% *}.png"; rm -f "$file" /tmp/live.y4m; mkfifo /tmp/live.y4m
-  app /tmp/live.y4m 100 --display "$2" --display "png:$file?size=$SCREEN" > /tmp/out 2> /tmp/err & pid=$!
-  exec 3> /tmp/live.y4m; cat "/screens/$3.y4m" >&3; n=0
+  file="/tmp/${1%% *}.png"; rm -f "$file" /tmp/live.y4m /tmp/seen; mkfifo /tmp/live.y4m
+  { cat "/screens/$3.y4m"; while [ ! -e /tmp/seen ]; do usleep 50000; done; } > /tmp/live.y4m & feeder=$!
+  app /tmp/live.y4m 100 --display "$2" --display "png:$file?size=$SCREEN" > /tmp/out 2> /tmp/err & pid=$!; n=0
   while [ ! -e "$file" ] && [ -e /proc/$pid ] && [ $n -lt 600 ]; do usleep 50000; n=$((n + 1)); done
   show "$1" "$file"
-  exec 3>&-; wait $pid; code=$?
+  touch /tmp/seen; wait $pid; code=$?; kill $feeder 2> /dev/null
   echo "CASE screen $1"; cat /tmp/out /tmp/err; echo "EXIT $code"
 }
 
