@@ -60,7 +60,7 @@ test-arm: models ## the ARM build under qemu-user: same answers to the bit, kern
 test-arm-kernels: ## the int8 engine's aarch64 kernels under qemu-user against their definition; CI runs this
 	$(PYTHON) targets/test.py --kernels
 
-vm-test: models ## the ARM builds on an emulated board: a real kernel's camera driver and its faults, a screen; CI runs this
+vm-test: models ## the ARM builds on an emulated board: a real kernel's camera driver and its faults, a screen
 	$(PYTHON) tests/board/vm_test.py --native $(BIN)
 
 mca: ## static throughput of the kernels' inner loops on ARM cores (needs llvm-19); writes docs/figures/mca.md

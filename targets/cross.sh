@@ -42,8 +42,10 @@ options=()
 [[ $command != tools ]] || exit 0
 if [[ $chosen == debian ]]; then
   export RUSTC=$tools/rust/bin/rustc RUSTDOC=$tools/rust/bin/rustdoc
-  # Debian has no library for the other targets: cargo builds it from the source beside the compiler.
-  [[ -d $tools/rust/lib/rustlib/$triple/lib ]] || { export RUSTC_BOOTSTRAP=1 && options=(-Zbuild-std); }
+  # Debian has no library for the other targets: cargo builds it from the source beside the compiler. That needs
+  # RUSTC_BOOTSTRAP, which is the same for all targets: build scripts look at it, and would run anew at each change.
+  export RUSTC_BOOTSTRAP=1
+  [[ -d $tools/rust/lib/rustlib/$triple/lib ]] || options=(-Zbuild-std)
 fi
 name=${triple^^} name=${name//-/_}
 export ZIG_PYTHON=$tools/zig/bin/python ZIG_TARGET=$zig
