@@ -47,7 +47,10 @@ fn main() -> Result<()> {
     let mut rows = Vec::new();
     for (name, fault) in faults() {
         let mut row = compare(name, &fault, &proxy, &threshold)?;
-        row["recovery_s"] = recovery(&fault, &proxy, &threshold)?;
+        let recovered = recovery(&fault, &proxy, &threshold)?;
+        if let Some(fields) = row.as_object_mut() {
+            fields.insert("recovery_s".into(), recovered);
+        }
         writeln!(io::stdout(), "{row}")?;
         rows.push(row);
         // What was measured stays if the rest is cut short.

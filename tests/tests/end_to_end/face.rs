@@ -306,7 +306,9 @@ fn a_display_shows_answers_and_one_that_fails_stops_nothing() {
         run_json(&[&["--source", "test://?frames=3"], both].concat());
         let sizes = [&png, &second].map(|file| image::open(file).unwrap().to_rgb8().dimensions());
         assert_eq!(sizes, [(320, 240), (160, 120)]);
-        [&png, &second].map(|file| fs::remove_file(file).unwrap());
+        for file in [&png, &second] {
+            fs::remove_file(file).unwrap();
+        }
     }
     let Finished { code, out, err } =
         finish(&["run", "--json", "--source", "test://?frames=5", "--display", "fb:///no/fb0"]).unwrap();
