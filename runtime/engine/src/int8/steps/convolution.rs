@@ -13,8 +13,15 @@ use crate::int8::window::Window;
 /// they stay in a 32 KiB first-level cache.
 const BLOCK: usize = 20 * 1024;
 
-/// Rows of a block are a multiple of this, so that register tiles of 6 and of 4 pixels come out even.
-const BLOCK_MULTIPLE: usize = 12;
+/// The same where the weights do not stay in a second-level cache: each block reads all of them again, so that rows from
+/// that cache cost less.
+const LARGE_BLOCK: usize = 96 * 1024;
+
+/// Bytes of weights that stay in a second-level cache.
+const CACHED: usize = 128 * 1024;
+
+/// Fewest rows of a block, if there are as many: two register tiles.
+const FEWEST_ROWS: usize = 12;
 
 /// Rows of a window of which the places are kept; what has more is gathered tap by tap.
 const MOST_LINES: usize = 8;
@@ -44,9 +51,12 @@ impl Convolution {
     /// Output pixels that are gathered at once.
     fn block(&self) -> usize {
         let outputs: usize = self.groups.iter().map(|group| group.channels).sum();
+        let weights = size_of::<i16>() * self.depth() * outputs;
         let pixel = (size_of::<i16>() * self.depth() + outputs).max(1);
-        let fitting = (BLOCK / pixel) / BLOCK_MULTIPLE * BLOCK_MULTIPLE;
-        fitting.max(BLOCK_MULTIPLE).min(self.window.outputs()).max(1)
+        let fitting = (if weights > CACHED { LARGE_BLOCK } else { BLOCK } / pixel).max(FEWEST_ROWS);
+        // Of equal size rather than a short one at the end, for which all weights are read as well.
+        let blocks = self.window.outputs().div_ceil(fitting).max(1);
+        self.window.outputs().div_ceil(blocks).max(1)
     }
 
     /// Numbers of scratch wanted.

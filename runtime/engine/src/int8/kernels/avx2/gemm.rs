@@ -9,6 +9,9 @@ use crate::int8::weights::PANEL;
 /// Pixels of a register tile; with two vectors of channels it fills 12 of the 16 registers with sums.
 const TILE: usize = 6;
 
+/// Bytes of weights of a pair for a panel, and of a cache line.
+const LINE: usize = 64;
+
 /// Output channels of a vector of sums.
 const LANES: usize = 8;
 
@@ -41,6 +44,8 @@ unsafe fn gemm_avx2(call: &Gemm<'_>, output: *mut u8) {
                 output: output.add(panel * PANEL),
                 stride: call.output_stride,
                 channels: (weights.channels - panel * PANEL).min(PANEL),
+                ahead: weights.panels.as_ptr().wrapping_add((panel + 1) * PANEL * weights.depth).cast(),
+                ahead_step: LINE.div_ceil(tiles),
             }
         };
         // Tiles of about equal size rather than one short tile at the end.
@@ -64,6 +69,10 @@ struct Place {
     output: *mut u8,
     stride: usize,
     channels: usize,
+    /// What is brought near while this tile is done: its part of the next panel, bytes apart for each pair. Large weights come
+    /// from far each time, and the processor's own foresight ends with each tile.
+    ahead: *const i8,
+    ahead_step: usize,
 }
 
 impl Place {
@@ -108,6 +117,7 @@ impl Place {
             unsafe { place.tile::<PIXELS, VECTORS>(finish) }
             place.rows = place.rows.wrapping_add(PIXELS * self.depth);
             place.output = place.output.wrapping_add(PIXELS * self.stride);
+            place.ahead = place.ahead.wrapping_add(self.ahead_step * (self.depth / 2));
         }
         place
     }
@@ -122,6 +132,8 @@ impl Place {
             std::array::from_fn(|vector| unsafe { _mm256_loadu_si256(self.bias.add(LANES * vector).cast()) });
         let mut sums = [bias; PIXELS];
         for pair in 0..self.depth / 2 {
+            // Brings an address near, which reads nothing.
+            _mm_prefetch::<_MM_HINT_T0>(self.ahead.wrapping_add(self.ahead_step * pair));
             // SAFETY: a panel holds `depth / 2` groups of 16 pairs, a row `depth / 2` pairs; unaligned loads.
             unsafe {
                 let weights: [__m256i; VECTORS] = std::array::from_fn(|vector| {

@@ -13,8 +13,9 @@ pub const KERNELS: WinogradKernels = WinogradKernels { gather, multiply, finish 
 /// Tiles whose sums are kept at once: twice as many vectors fill 12 of the 16 registers.
 const MOST_TILES: usize = 6;
 
-/// Depth from which all weights are more than a second-level cache holds: the first tiles bring the next position's near.
-const FAR_DEPTH: usize = 256;
+/// Depth from which the weights of a layer, or of the layers since the last inference, are more than a second-level cache
+/// holds: the first tiles bring the next position's near.
+const FAR_DEPTH: usize = 64;
 
 /// Numbers of a vector of i32.
 const LANES: usize = 8;
