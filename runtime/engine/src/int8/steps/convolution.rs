@@ -149,18 +149,19 @@ impl Convolution {
 
     /// One row of one group.
     fn gather_taps(&self, group: usize, y: usize, x: usize, row: &mut [i16], input: &[u8]) {
-        let [_, tap_columns] = self.window.kernel;
-        let [_, input_columns] = self.window.input;
-        let per_group = self.channels / self.groups.len().max(1);
-        for (index, tap) in row.chunks_mut(per_group.max(1)).enumerate() {
-            let source = self.window.row(y, index / tap_columns).zip(self.window.column(x, index % tap_columns));
-            match source {
-                Some((row, column)) => {
-                    let place = (row * input_columns + column) * self.channels + group * per_group;
-                    let bytes = input.get(place..).unwrap_or(&[]);
-                    tap.iter_mut().zip(bytes).for_each(|(wide, &byte)| *wide = i16::from(byte));
+        let ([_, tap_columns], [_, input_columns]) = (self.window.kernel, self.window.input);
+        let per_group = (self.channels / self.groups.len().max(1)).max(1);
+        for (tap_row, run) in row.chunks_mut(tap_columns * per_group).enumerate() {
+            let line = self.window.row(y, tap_row);
+            for (tap_column, tap) in run.chunks_mut(per_group).enumerate() {
+                match line.zip(self.window.column(x, tap_column)) {
+                    Some((line, column)) => {
+                        let place = (line * input_columns + column) * self.channels + group * per_group;
+                        let bytes = input.get(place..).unwrap_or(&[]);
+                        tap.iter_mut().zip(bytes).for_each(|(wide, &byte)| *wide = i16::from(byte));
+                    }
+                    None => tap.fill(i16::from(self.border)),
                 }
-                None => tap.fill(i16::from(self.border)),
             }
         }
     }

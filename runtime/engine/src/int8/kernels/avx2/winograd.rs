@@ -14,8 +14,11 @@ pub const KERNELS: WinogradKernels = WinogradKernels { gather, multiply, finish 
 const MOST_TILES: usize = 6;
 
 /// Depth from which the weights of a layer, or of the layers since the last inference, are more than a second-level cache
-/// holds: the first tiles bring the next position's near.
+/// holds: each register tile brings a part of the next position's near.
 const FAR_DEPTH: usize = 64;
+
+/// Bytes of weights of a pair for a panel, and of a cache line.
+const LINE: usize = 64;
 
 /// Numbers of a vector of i32.
 const LANES: usize = 8;
@@ -79,84 +82,98 @@ fn multiply(call: &Product<'_>, sums: &mut [i32]) {
 /// `call.fits` holds for the memory at `sums`.
 #[target_feature(enable = "avx2")]
 unsafe fn multiply_avx2(call: &Product<'_>, sums: *mut i32) {
-    let blocks = call.tiles.div_ceil(MOST_TILES);
+    // Register tiles of about equal size rather than a short one at the end.
+    let blocks = call.tiles.div_ceil(MOST_TILES).max(1);
+    let (count, larger) = (call.tiles / blocks, call.tiles % blocks);
+    let (row, sum) = (row_pitch(call.tiles, call.depth), sum_pitch(call.tiles));
     for position in 0..POSITIONS {
-        let mut first = 0;
-        for block in 0..blocks {
-            let count = (call.tiles - first).div_ceil(blocks - block);
-            let (row, sum) = (row_pitch(call.tiles, call.depth), sum_pitch(call.tiles));
-            // SAFETY: rows and sums hold `tiles` tiles of each position, the panel its weights.
-            unsafe {
-                let rows = call.rows.as_ptr().add(position * row + first * call.depth);
-                let panel = call.panel.as_ptr().add(position * call.depth * PANEL);
-                let sums = sums.add(position * sum + first * PANEL);
-                if block == 0 && call.depth >= FAR_DEPTH {
-                    multiply_any::<true>(count, rows, panel, call.depth, sums);
-                } else {
-                    multiply_any::<false>(count, rows, panel, call.depth, sums);
-                }
-            }
-            first += count;
-        }
-    }
-}
-
-/// # Safety
-/// As [`multiply_tiles`], for `count` tiles.
-#[inline]
-#[target_feature(enable = "avx2")]
-unsafe fn multiply_any<const AHEAD: bool>(
-    count: usize,
-    rows: *const i16,
-    panel: *const i16,
-    depth: usize,
-    sums: *mut i32,
-) {
-    // SAFETY: passed on from the caller.
-    unsafe {
-        match count {
-            1 => multiply_tiles::<1, AHEAD>(rows, panel, depth, sums),
-            2 => multiply_tiles::<2, AHEAD>(rows, panel, depth, sums),
-            3 => multiply_tiles::<3, AHEAD>(rows, panel, depth, sums),
-            4 => multiply_tiles::<4, AHEAD>(rows, panel, depth, sums),
-            5 => multiply_tiles::<5, AHEAD>(rows, panel, depth, sums),
-            _ => multiply_tiles::<6, AHEAD>(rows, panel, depth, sums),
-        }
-    }
-}
-
-/// # Safety
-/// `COUNT` rows of `depth` numbers, as many pairs of weights for 16 channels, room for `COUNT` times 16 sums.
-// All sizes in one function have too few registers for their addresses.
-#[inline(never)]
-#[target_feature(enable = "avx2")]
-unsafe fn multiply_tiles<const COUNT: usize, const AHEAD: bool>(
-    rows: *const i16,
-    panel: *const i16,
-    depth: usize,
-    sums: *mut i32,
-) {
-    let mut vectors = [[_mm256_setzero_si256(); 2]; COUNT];
-    for pair in 0..depth / 2 {
-        // SAFETY: as the caller says; unaligned loads; bringing an address near reads nothing.
+        // SAFETY: rows and sums hold `tiles` tiles of each position, the panel its weights.
         unsafe {
-            if AHEAD {
-                _mm_prefetch::<_MM_HINT_T1>(panel.wrapping_add((depth + 2 * pair) * PANEL).cast());
-            }
-            let weights: [__m256i; 2] =
-                std::array::from_fn(|half| _mm256_loadu_si256(panel.add((2 * pair + half) * PANEL).cast()));
-            for (tile, vectors) in vectors.iter_mut().enumerate() {
-                let inputs = rows.add(tile * depth + 2 * pair).cast::<i32>().read_unaligned();
-                let inputs = _mm256_set1_epi32(inputs);
-                for (vector, weights) in vectors.iter_mut().zip(weights) {
-                    *vector = _mm256_add_epi32(*vector, _mm256_madd_epi16(inputs, weights));
-                }
+            let place = Place {
+                rows: call.rows.as_ptr().add(position * row),
+                panel: call.panel.as_ptr().add(position * call.depth * PANEL),
+                depth: call.depth,
+                sums: sums.add(position * sum),
+                ahead: call.panel.as_ptr().wrapping_add((position + 1) * call.depth * PANEL).cast(),
+                ahead_step: LINE.div_ceil(blocks),
+            };
+            if call.depth >= FAR_DEPTH {
+                place.run::<true>(count + 1, larger).run::<true>(count, blocks - larger);
+            } else {
+                place.run::<false>(count + 1, larger).run::<false>(count, blocks - larger);
             }
         }
     }
-    for (at, vector) in vectors.as_flattened().iter().enumerate() {
-        // SAFETY: as the caller says.
-        unsafe { _mm256_storeu_si256(sums.add(at * LANES).cast(), *vector) }
+}
+
+/// Register tiles of one position: where their numbers come from and go to.
+#[derive(Clone, Copy)]
+struct Place {
+    rows: *const i16,
+    panel: *const i16,
+    depth: usize,
+    sums: *mut i32,
+    /// What is brought near while this tile is done: its part of the next position's weights, bytes apart for each pair.
+    ahead: *const i8,
+    ahead_step: usize,
+}
+
+impl Place {
+    /// Does `blocks` register tiles of `count` tiles; gives the place of the next one.
+    ///
+    /// # Safety
+    /// As many rows of `depth` numbers, pairs of weights for 16 channels, and room for 16 sums of each row.
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    unsafe fn run<const AHEAD: bool>(self, count: usize, blocks: usize) -> Self {
+        // SAFETY: passed on from the caller; the constant equals `count`.
+        unsafe {
+            match count {
+                1 => self.multiply::<1, AHEAD>(blocks),
+                2 => self.multiply::<2, AHEAD>(blocks),
+                3 => self.multiply::<3, AHEAD>(blocks),
+                4 => self.multiply::<4, AHEAD>(blocks),
+                5 => self.multiply::<5, AHEAD>(blocks),
+                6 => self.multiply::<6, AHEAD>(blocks),
+                _ => self,
+            }
+        }
+    }
+
+    /// # Safety
+    /// As [`Self::run`], for `COUNT` tiles each.
+    // All sizes in one function have too few registers for their addresses.
+    #[inline(never)]
+    #[target_feature(enable = "avx2")]
+    unsafe fn multiply<const COUNT: usize, const AHEAD: bool>(self, blocks: usize) -> Self {
+        let Self { mut rows, panel, depth, mut sums, mut ahead, ahead_step } = self;
+        for _ in 0..blocks {
+            let mut vectors = [[_mm256_setzero_si256(); 2]; COUNT];
+            for pair in 0..depth / 2 {
+                // SAFETY: as the caller says; unaligned loads; bringing an address near reads nothing.
+                unsafe {
+                    if AHEAD {
+                        _mm_prefetch::<_MM_HINT_T0>(ahead.wrapping_add(ahead_step * pair));
+                    }
+                    let weights: [__m256i; 2] =
+                        std::array::from_fn(|half| _mm256_loadu_si256(panel.add((2 * pair + half) * PANEL).cast()));
+                    for (tile, vectors) in vectors.iter_mut().enumerate() {
+                        let inputs = rows.add(tile * depth + 2 * pair).cast::<i32>().read_unaligned();
+                        let inputs = _mm256_set1_epi32(inputs);
+                        for (vector, weights) in vectors.iter_mut().zip(weights) {
+                            *vector = _mm256_add_epi32(*vector, _mm256_madd_epi16(inputs, weights));
+                        }
+                    }
+                }
+            }
+            for (at, vector) in vectors.as_flattened().iter().enumerate() {
+                // SAFETY: as the caller says.
+                unsafe { _mm256_storeu_si256(sums.add(at * LANES).cast(), *vector) }
+            }
+            (rows, sums) = (rows.wrapping_add(COUNT * depth), sums.wrapping_add(COUNT * PANEL));
+            ahead = ahead.wrapping_add(ahead_step * (depth / 2));
+        }
+        Self { rows, sums, ahead, ..self }
     }
 }
 
