@@ -7,6 +7,7 @@ use crate::confidence::Temperature;
 use crate::energy::FrameEnergy;
 use crate::gate::Threshold;
 use crate::route::Degraded;
+use crate::spend::FrameBudget;
 
 /// The version written into every record. A reader skips, and counts, records of a version it does not know. Version 1
 /// had one record for every dropped frame; since version 2 a drop tells how many frames it stands for.
@@ -249,6 +250,9 @@ pub struct Record {
     /// What it cost, where that is measured or modelled.
     #[serde(flatten)]
     pub energy: Option<FrameEnergy>,
+    /// The budget of energy under which it was decided; absent of runs without one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub budget: Option<FrameBudget>,
     /// First 16 hexadecimal digits of the saver file's SHA-256.
     pub saver_model: String,
     /// The same of the base file.
@@ -325,6 +329,7 @@ pub(crate) mod tests {
             sent_bytes: None,
             throttle: None,
             energy: None,
+            budget: None,
             saver_model: "0123456789abcdef".into(),
             base_model: "fedcba9876543210".into(),
         }

@@ -103,6 +103,7 @@ pub(crate) mod tests {
             sent_bytes: None,
             throttle: None,
             energy: None,
+            budget: None,
             saver_model: "0123456789abcdef".into(),
             base_model: "fedcba9876543210".into(),
         }

@@ -8,6 +8,7 @@ use super::record::FrameEnergy;
 use super::source::EnergySource;
 use super::stage::{EnergyStage, StageEnergy};
 use crate::record::{Exit, Record};
+use crate::spend::{BudgetReport, BudgetTotals};
 
 /// One account's sum.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
@@ -83,6 +84,7 @@ struct OfSource {
     base_alone: EnergyPart,
     /// Of frames that the saver looked at, what they would have cost without any base.
     saver_alone: EnergyPart,
+    budget: BudgetTotals,
 }
 
 /// Adds records up, per source.
@@ -94,6 +96,7 @@ impl EnergyTotals {
     pub fn add(&mut self, record: &Record) {
         let Some(energy) = &record.energy else { return };
         let totals = self.between(energy);
+        totals.budget.add(record, energy.total());
         let part = match record.answer() {
             Some(answer) => totals.exits.entry(answer.exit).or_insert_with(EnergyPart::known_zero),
             None => totals.dropped.get_or_insert_with(EnergyPart::known_zero),
@@ -197,6 +200,7 @@ impl OfSource {
             mean_watts: all.watts(),
             always_base: Alternative::new(&self.base_alone, &answered),
             always_saver: Alternative::new(&self.saver_alone, &answered),
+            budget: self.budget.report(),
         }
     }
 }
@@ -232,6 +236,9 @@ pub struct EnergyReport {
     pub always_base: Option<Alternative>,
     /// Against the saver alone, whatever that costs in accuracy.
     pub always_saver: Option<Alternative>,
+    /// How the budget was kept, where there was one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub budget: Option<BudgetReport>,
 }
 
 /// One exit's part.

@@ -18,6 +18,8 @@ use crate::gate::Threshold;
 const PAY_BACK_SECONDS: f64 = 1.0;
 /// Of a credit, at most this part goes into the next frame.
 const MOST_PAID_BACK: f64 = 0.5;
+/// A base that has not run yet is asked for so large a share of the frames, to learn what it costs.
+const TRIED_SHARE: f64 = 1.0 / 16.0;
 /// The credit is at most this share of the budget over the time of paying back, or so many of the dearest frames: a run of
 /// escalations is paid back, an hour of dearth is not.
 const MOST_CREDIT: f64 = 0.25;
@@ -146,6 +148,7 @@ pub struct Controller {
     /// Between frames as they come, in seconds.
     arrival: Mean,
     confidences: RecentConfidences,
+    budget_watts: f64,
     command: Command,
 }
 
@@ -154,8 +157,10 @@ impl Controller {
     #[must_use]
     pub fn new(settings: ControllerSettings) -> Self {
         let command = Command { threshold: settings.floor, interval: Duration::ZERO, degradation: Degradation::Floor };
+        let budget_watts = settings.budget.watts(Duration::ZERO, 0.0, None);
         Self {
             settings,
+            budget_watts,
             last: None,
             spent: 0.0,
             credit: 0.0,
@@ -175,6 +180,17 @@ impl Controller {
         self.command
     }
 
+    /// What it may draw now, in watts: less than the budget while heat holds the board back.
+    #[must_use]
+    pub fn budget_watts(&self) -> f64 {
+        self.budget_watts
+    }
+
+    /// Nobody knows what was drawn until `now`: that time earns nothing, and nothing is learned from it.
+    pub fn pass_over(&mut self, now: Duration) {
+        self.last = Some(now);
+    }
+
     /// All joules that it was told of.
     #[must_use]
     pub fn spent(&self) -> f64 {
@@ -190,6 +206,7 @@ impl Controller {
         let change = if conditions.throttled { -passed / COOLING_SECONDS } else { passed / RECOVERY_SECONDS };
         self.cooling = (self.cooling + 0.5 * change).clamp(LEAST_COOLED, 1.0);
         let budget = self.settings.budget.watts(seen.now, self.spent, conditions.battery_joules) * self.cooling;
+        self.budget_watts = budget;
         let frame = self.saver_joules.or(0.0) + self.base_joules.or(0.0);
         let most = (MOST_CREDIT * budget * PAY_BACK_SECONDS).max(MOST_CREDIT_FRAMES * frame);
         // The first frame's joules belong to a time before it, which nobody knows.
@@ -227,15 +244,18 @@ impl Controller {
     fn decide(&self, watts: f64, conditions: &Conditions) -> Command {
         let floor = self.settings.floor;
         let at_full_rate = |threshold, degradation| Command { threshold, interval: Duration::ZERO, degradation };
-        let (Some(base), Some(at_floor)) = (self.base_joules.0, self.confidences.escalated(floor)) else {
+        let Some(at_floor) = self.confidences.escalated(floor) else {
             // What is not known yet cannot be spent by.
             return at_full_rate(floor, Degradation::Floor);
         };
         let (above_idle, arrival) = ((watts - self.idle_watts.or(0.0)).max(0.0), self.arrival.or(0.0));
-        let share = self.affordable(above_idle, arrival, base);
-        if share <= at_floor || arrival <= 0.0 {
+        let base = self.base_joules.or(0.0);
+        let affordable = self.affordable(above_idle, arrival, base);
+        if affordable <= at_floor && affordable < 1.0 || arrival <= 0.0 {
             return self.slow_down(above_idle, base, at_floor);
         }
+        // At the floor the saver may be sure of everything, so that the base's cost would never be known.
+        let share = if self.base_joules.0.is_none() { affordable.min(TRIED_SHARE) } else { affordable };
         let higher =
             self.confidences.threshold(share).filter(|threshold| *threshold > floor && !conditions.battery_low);
         higher.map_or(at_full_rate(floor, Degradation::Floor), |threshold| at_full_rate(threshold, Degradation::None))
@@ -245,7 +265,13 @@ impl Controller {
     fn affordable(&self, above_idle: f64, interval: f64, base: f64) -> f64 {
         let paid_back = self.credit * (interval / PAY_BACK_SECONDS).min(MOST_PAID_BACK);
         let left = above_idle * interval + paid_back - self.saver_joules.or(0.0);
-        if base > 0.0 { left / base } else { 1.0 }
+        if left <= 0.0 {
+            0.0
+        } else if base > 0.0 {
+            left / base
+        } else {
+            1.0
+        }
     }
 
     /// The floor is more than can be paid for at the rate at which frames come.

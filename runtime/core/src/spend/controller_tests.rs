@@ -238,3 +238,35 @@ fn nothing_is_decided_on_nothing() {
     let command = controller.observe(&seen, &Conditions::default());
     assert_eq!((command.threshold.value(), command.interval), (0.6, Duration::ZERO));
 }
+
+#[test]
+fn a_base_that_the_floor_never_asks_is_tried_and_then_spent_on() {
+    let settings = ControllerSettings { floor: Threshold::try_from(0.0).unwrap(), ..settings(Budget::Watts(4.4)) };
+    let mut simulation = Simulation::new(settings, 5);
+    simulation.live(&EASY, 180.0, &Conditions::default());
+    simulation.assert_settled(60.0, 4.4);
+    assert_eq!(simulation.degradation(), Degradation::None);
+}
+
+#[test]
+fn a_saver_that_is_too_dear_alone_comes_less_often() {
+    let settings = ControllerSettings { floor: Threshold::try_from(0.0).unwrap(), ..settings(Budget::Watts(3.0)) };
+    let mut simulation = Simulation::new(settings, 5);
+    simulation.live(&EASY, 180.0, &Conditions::default());
+    simulation.assert_settled(60.0, 3.0);
+    assert_eq!(simulation.degradation(), Degradation::Slower);
+    simulation.never_uncertified();
+}
+
+#[test]
+fn time_of_unknown_energy_earns_nothing() {
+    let budget = settings(Budget::Watts(4.2));
+    let mut simulation = Simulation::new(budget, 2);
+    simulation.live(&EASY, 60.0, &Conditions::default());
+    let (credit, spent) = (simulation.controller.credit, simulation.controller.spent());
+    simulation.now += 3600.0;
+    simulation.controller.pass_over(Duration::from_secs_f64(simulation.now));
+    simulation.live(&EASY, 0.1, &Conditions::default());
+    assert!((simulation.controller.credit - credit).abs() < 1.0, "an hour at 4.2 W is 15 kJ");
+    assert!(simulation.controller.spent() - spent < 5.0);
+}

@@ -7,7 +7,10 @@ mod budget;
 mod controller;
 mod price;
 mod recent;
+mod record;
 
 pub use budget::{Budget, BudgetError};
 pub use controller::{Command, Conditions, Controller, ControllerSettings, Degradation, Observation};
+pub(crate) use record::BudgetTotals;
+pub use record::{BudgetInForce, BudgetReport, DegradationPart, FrameBudget};
 pub use price::{Cost, Prices, StepCosts, Way, break_even, cheapest};
