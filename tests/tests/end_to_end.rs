@@ -5,6 +5,8 @@
 mod bad_input;
 #[path = "end_to_end/bench.rs"]
 mod bench;
+#[path = "end_to_end/budget.rs"]
+mod budget;
 #[path = "end_to_end/change.rs"]
 mod change;
 #[path = "end_to_end/energy.rs"]

@@ -1,10 +1,12 @@
 //! Saver, gate and base, loaded and ready: a picture in, an answer out.
 
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use tinysaver_board::{FramePreprocessor, FrameWay, Preprocessor, Tensor};
 use tinysaver_core::energy::{EnergyStage, FrameWork};
+use tinysaver_core::risk::Method;
 use tinysaver_core::{Answer, Decision, Exit, Gate, InputWay, LumaGrid, Score, StageMicros, Temperature, top1};
 use tinysaver_engine::{Engine, Input, KernelChoice, load_best};
 
@@ -121,15 +123,32 @@ pub fn load_engine(
     Ok((engine, model.short_hash))
 }
 
+/// Who has set the gate's threshold.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum GateOrigin {
+    /// A policy file, by this method.
+    Policy {
+        /// The file.
+        path: PathBuf,
+        /// How the threshold was chosen.
+        method: Method,
+    },
+    /// Flags or configuration.
+    Operator,
+    /// pair.toml.
+    Pair,
+}
+
 /// The gate of a policy file, if one is named and made for these models, else of flags, configuration and pair.
-fn gate(pair: &Pair, settings: &Settings, saver: &ModelEntry, base: &ModelEntry) -> Result<Gate> {
+fn gate(pair: &Pair, settings: &Settings, saver: &ModelEntry, base: &ModelEntry) -> Result<(Gate, GateOrigin)> {
     let Some(path) = &settings.policy else {
         let policy = pair.policy();
-        return Ok(Gate {
+        let gate = Gate {
             threshold: settings.threshold.unwrap_or(policy.threshold),
             temperature: settings.temperature.unwrap_or(policy.temperature),
             score: Score::MaxSoftmax,
-        });
+        };
+        return Ok((gate, if settings.threshold.is_some() { GateOrigin::Operator } else { GateOrigin::Pair }));
     };
     if settings.threshold.is_some() || settings.temperature.is_some() {
         bail!(
@@ -139,7 +158,7 @@ fn gate(pair: &Pair, settings: &Settings, saver: &ModelEntry, base: &ModelEntry)
     }
     let policy = PolicyFile::read(path)?;
     policy.check_models(path, (&saver.id, &saver.sha256), (&base.id, &base.sha256))?;
-    Ok(policy.gate())
+    Ok((policy.gate(), GateOrigin::Policy { path: path.clone(), method: policy.certificate.method }))
 }
 
 /// What is known of the base, wherever it runs.
@@ -162,6 +181,8 @@ pub struct Cascade {
     pub local_base: Option<Stage>,
     /// Decides between them.
     pub gate: Gate,
+    /// Who has set its threshold, before a budget moved it.
+    pub gate_origin: GateOrigin,
     /// Class names.
     pub labels: Vec<String>,
 }
@@ -183,8 +204,8 @@ impl Cascade {
             short_hash: entry.sha256.chars().take(16).collect(),
             macs: local.as_ref().map_or(entry.macs.unwrap_or(0), |local| local.engine.macs()),
         };
-        let gate = gate(pair, settings, &saver.entry, &base.entry)?;
-        Ok(Self { saver, base, local_base: local, gate, labels })
+        let (gate, gate_origin) = gate(pair, settings, &saver.entry, &base.entry)?;
+        Ok(Self { saver, base, local_base: local, gate, gate_origin, labels })
     }
 
     /// Makes the saver's input. Gives the luma grid of a camera's frame, if the change gate needs it.

@@ -17,6 +17,7 @@ use crate::exit_log::LogOptions;
 use crate::face::{DisplayFile, FaceArgs, FaceSettings, HttpFile};
 use crate::feed::Pace;
 use crate::offload::{OffloadArgs, OffloadFile, OffloadSettings};
+use crate::spending::{BudgetArgs, BudgetFile, BudgetSettings};
 
 /// The pair that `make run` builds.
 const DEFAULT_PAIR: &str = "models/imagenet-lite/pair.toml";
@@ -40,6 +41,8 @@ struct FileSettings {
     board: Option<String>,
     #[serde(default)]
     power: EnergyFile,
+    #[serde(default)]
+    budget: BudgetFile,
     #[serde(default)]
     change: ChangeSettings,
     #[serde(default)]
@@ -174,6 +177,8 @@ pub struct RunSettingsArgs {
     #[command(flatten)]
     pub energy: EnergyArgs,
     #[command(flatten)]
+    pub budget: BudgetArgs,
+    #[command(flatten)]
     pub offload: OffloadArgs,
     #[command(flatten)]
     pub face: FaceArgs,
@@ -210,13 +215,19 @@ pub struct Settings {
     pub log: Option<LogOptions>,
     /// What the run's energy is told by.
     pub energy: EnergySettings,
+    /// What it may spend, if that is limited.
+    pub budget: Option<BudgetSettings>,
     /// Bases on other machines, if any are named.
     pub offload: Option<OffloadSettings>,
     /// Display and live page.
     pub face: FaceSettings,
 }
 
-fn parse_threshold(text: &str) -> Result<Threshold, String> {
+/// A threshold as flags take it.
+///
+/// # Errors
+/// No number, or one outside 0 to 1.
+pub fn parse_threshold(text: &str) -> Result<Threshold, String> {
     let number: f32 = text.parse().map_err(|_| "not a number".to_owned())?;
     Threshold::try_from(number).map_err(|error| error.to_string())
 }
@@ -269,6 +280,7 @@ impl Settings {
             reuse: reuse(run, &file.change),
             face: FaceSettings::gather(&run.face, file.display, &file.http)?,
             energy: EnergySettings::gather(&run.energy, file.board, file.power)?,
+            budget: BudgetSettings::gather(&run.budget, &file.budget, &jiff::Zoned::now())?,
             offload: OffloadSettings::gather(&run.offload, file.offload)?,
             log: log_folder.map(|folder| LogOptions {
                 folder,

@@ -22,6 +22,7 @@ mod report_page;
 mod reuse;
 mod serving;
 mod sinks;
+mod spending;
 mod summary_text;
 mod table;
 mod truth;

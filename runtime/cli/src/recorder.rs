@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use jiff::Timestamp;
+use tinysaver_core::spend::BudgetInForce;
 use tinysaver_core::{Answer, Outcome, RECORD_SCHEMA, Record, StageMicros};
 
 use crate::cascade::Cascade;
@@ -21,6 +22,8 @@ pub struct Recorder {
     saver_model: String,
     base_model: String,
     board: BoardWatch,
+    /// The budget under which the next frame is decided.
+    pub budget: Option<BudgetInForce>,
     next_sequence: u64,
 }
 
@@ -34,6 +37,7 @@ impl Recorder {
             saver_model: cascade.saver.short_hash.clone(),
             base_model: cascade.base.short_hash.clone(),
             board,
+            budget: None,
             next_sequence: 0,
         }
     }
@@ -73,6 +77,10 @@ impl Recorder {
         stages_us: StageMicros,
         (frame_age_us, latency_us): (Option<u64>, u64),
     ) -> Box<Record> {
+        let threshold = match &outcome {
+            Outcome::Answered(answer) => Some(answer.threshold),
+            Outcome::Dropped { .. } => None,
+        };
         Box::new(Record {
             schema: RECORD_SCHEMA,
             run: self.run.clone(),
@@ -88,6 +96,7 @@ impl Recorder {
             sent_bytes: None,
             throttle: self.board.throttle_bits(),
             energy: None,
+            budget: self.budget.map(|budget| budget.of_frame(threshold)),
             saver_model: self.saver_model.clone(),
             base_model: self.base_model.clone(),
         })

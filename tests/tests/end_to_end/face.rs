@@ -16,14 +16,14 @@ use crate::main_job::run_json;
 const LONGEST: Duration = Duration::from_secs(60);
 
 /// A run with a live page.
-struct Page {
+pub struct Page {
     child: Child,
     address: String,
     rest: BufReader<std::process::ChildStdout>,
 }
 
 impl Page {
-    fn start(arguments: &[&str]) -> Self {
+    pub fn start(arguments: &[&str]) -> Self {
         let mut all = vec!["run", "--quiet", "--http", "127.0.0.1:0"];
         all.extend_from_slice(arguments);
         let mut child = tinysaver(&all).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
@@ -62,14 +62,14 @@ impl Page {
     }
 
     /// Asks until it is so; every try is a request of its own.
-    fn until(&self, what: &str, is_so: impl Fn(&Self) -> bool) {
+    pub fn until(&self, what: &str, is_so: impl Fn(&Self) -> bool) {
         let deadline = Instant::now() + LONGEST;
         while !is_so(self) {
             assert!(Instant::now() < deadline, "never {what}: {}", self.status());
         }
     }
 
-    fn metric(&self, name: &str) -> f64 {
+    pub fn metric(&self, name: &str) -> f64 {
         let (status, text) = self.get("/metrics");
         assert_eq!(status, 200);
         let line = text.lines().find(|line| line.strip_prefix(name).is_some_and(|rest| rest.starts_with(' ')));
@@ -83,7 +83,7 @@ impl Page {
     }
 
     /// Ctrl-C; gives what it said.
-    fn end(mut self) -> Finished {
+    pub fn end(mut self) -> Finished {
         let status = Command::new("kill").args(["-INT", &self.child.id().to_string()]).status().unwrap();
         assert!(status.success());
         let mut out = String::new();

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::battery::{Battery, read_batteries};
 use super::tree::SysTree;
 use crate::throttle::Throttle;
 
@@ -20,6 +21,26 @@ pub struct Health {
     pub clocks: Vec<Clock>,
     /// A Jetson's power mode, as its tool keeps it.
     pub power_mode: Option<String>,
+    /// Those that feed the board.
+    pub batteries: Vec<Battery>,
+}
+
+impl Health {
+    /// Whether the board runs down its last battery: at least one feeds it, and all of them are low.
+    #[must_use]
+    pub fn battery_is_low(&self) -> bool {
+        self.is_on_battery() && self.batteries.iter().all(|battery| battery.is_low)
+    }
+
+    /// What all batteries together hold, in joules, while they feed the board; `None` where one does not tell.
+    #[must_use]
+    pub fn battery_joules(&self) -> Option<f64> {
+        self.is_on_battery().then(|| self.batteries.iter().map(|battery| battery.joules).sum::<Option<f64>>()).flatten()
+    }
+
+    fn is_on_battery(&self) -> bool {
+        self.batteries.iter().any(|battery| battery.is_discharging)
+    }
 }
 
 /// A thermal zone.
@@ -52,6 +73,7 @@ pub fn read_health(tree: &dyn SysTree) -> Health {
         throttle: Throttle::of(tree),
         clocks: clocks(tree),
         power_mode: tree.read(JETSON_MODE).ok().filter(|mode| !mode.is_empty()),
+        batteries: read_batteries(tree),
     }
 }
 
@@ -79,4 +101,29 @@ fn clocks(tree: &dyn SysTree) -> Vec<Clock> {
         }
     };
     policies.map(read).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_board_is_low_when_its_last_battery_is() {
+        let battery = |is_discharging, is_low, joules| Battery {
+            name: String::new(),
+            percent: None,
+            joules,
+            is_discharging,
+            is_low,
+        };
+        let health = |batteries: &[Battery]| Health { batteries: batteries.to_vec(), ..Health::default() };
+        let (full, low) = (battery(false, false, Some(100.0)), battery(true, true, Some(20.0)));
+        let both = health(&[full, low.clone()]);
+        assert_eq!((both.battery_is_low(), both.battery_joules()), (false, Some(120.0)));
+        assert!(health(std::slice::from_ref(&low)).battery_is_low());
+        let charging = health(&[battery(false, true, Some(20.0))]);
+        assert_eq!((charging.battery_is_low(), charging.battery_joules()), (false, None), "a charger feeds the board");
+        assert_eq!(health(&[low, battery(true, true, None)]).battery_joules(), None);
+        assert_eq!((health(&[]).battery_is_low(), health(&[]).battery_joules()), (false, None));
+    }
 }

@@ -4,6 +4,7 @@
 //! sensor says what it sees ([`Domain`](tinysaver_core::energy::Domain)): a rail is not the board. Sensors are never added
 //! to each other; where no value can be had, there is none.
 
+mod battery;
 mod choice;
 mod external;
 mod health;
@@ -18,6 +19,7 @@ mod sensor;
 mod supply;
 mod tree;
 
+pub use battery::{Battery, LOW_PERCENT};
 pub use choice::{SensorChoice, choose_sensor};
 pub use health::{Clock, Health, Temperature, read_health};
 pub use load::CpuLoad;

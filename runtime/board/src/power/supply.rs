@@ -4,10 +4,9 @@ use std::sync::Arc;
 
 use tinysaver_core::energy::Domain;
 
+use super::battery::{folder, names};
 use super::sensor::{PowerError, PowerSensor, Reader, Sensors, number};
 use super::tree::SysTree;
-
-const SUPPLIES: &str = "sys/class/power_supply";
 
 /// A battery that feeds the board.
 pub(super) struct Supply {
@@ -34,14 +33,12 @@ impl Supply {
     }
 }
 
-/// `ucsi-source-psy-*` tells what was negotiated with a USB charger, not what flows.
 pub(super) fn find(tree: &Arc<dyn SysTree>, found: &mut Sensors) {
-    for name in tree.list(SUPPLIES).iter().filter(|name| !name.starts_with("ucsi-source-psy-")) {
-        let folder = format!("{SUPPLIES}/{name}");
+    for name in names(&**tree) {
+        let folder = folder(&name);
         let has = |file: &str| tree.read(&format!("{folder}/{file}")).is_ok();
-        let is_battery = tree.read(&format!("{folder}/type")).is_ok_and(|kind| kind == "Battery" || kind == "UPS");
         let has_power = has("power_now");
-        if is_battery && (has_power || has("voltage_now") && has("current_now")) {
+        if has_power || has("voltage_now") && has("current_now") {
             let note = Some("only while it discharges".to_owned());
             let reader = Reader::Supply(Supply { folder, has_power });
             let sensor = PowerSensor::new(&format!("battery {name}"), Domain::Battery, tree, reader);

@@ -98,6 +98,13 @@ fn write_health(out: &mut dyn Write, health: &Health) -> io::Result<()> {
     });
     let clocks: Vec<String> = clocks.collect();
     writeln!(out, "clock: {}", or_unknown(&clocks.join("; ")))?;
+    for battery in &health.batteries {
+        let percent = battery.percent.map_or_else(|| "?".to_owned(), |percent| format!("{percent:.0}"));
+        let holds = battery.joules.map_or_else(String::new, |joules| format!(", {:.1} Wh", joules / 3600.0));
+        let low = if battery.is_low { ", low" } else { "" };
+        let feeds = if battery.is_discharging { ", discharging" } else { "" };
+        writeln!(out, "battery: {} {percent} %{holds}{feeds}{low}", battery.name)?;
+    }
     if let Some(mode) = &health.power_mode {
         writeln!(out, "power mode: {mode}")?;
     }

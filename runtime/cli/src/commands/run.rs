@@ -5,7 +5,7 @@
 use std::io::Write;
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use tinysaver_board::{Dropped, Fault, Next};
 use tinysaver_core::energy::Account;
 use tinysaver_core::{Outcome, Record, StageMicros};
@@ -23,7 +23,11 @@ use crate::pair::Pair;
 use crate::recorder::Recorder;
 use crate::reuse::Reuse;
 use crate::sinks::{Sinks, Style};
+use crate::spending::{Decided, Spender, opening_line};
 use crate::truth::Truth;
+
+/// While a frame waits for its turn, other things are looked after this often.
+const TURN_PIECE: Duration = Duration::from_millis(50);
 
 /// Arguments of `run`.
 #[derive(clap::Args)]
@@ -53,6 +57,7 @@ struct Run<'a> {
     offload: Option<Offload>,
     reuse: Option<Reuse>,
     energy: Option<EnergyMeter>,
+    spender: Option<Spender>,
     board: BoardWatcher,
 }
 
@@ -66,6 +71,9 @@ pub fn execute(args: &RunArgs, out: &mut dyn Write) -> Result<(), Failure> {
     let mut sinks = Sinks::new(style, settings.log.clone(), followers, run.feed.count(), out)?;
     if let Some(page) = page {
         sinks.announce(&format!("live page: http://{page}/"))?;
+    }
+    if let Some(line) = run.opening_line() {
+        sinks.announce(&line)?;
     }
     let result = run.classify(&interrupt, &mut sinks);
     sinks.stop();
@@ -94,7 +102,29 @@ impl<'a> Run<'a> {
         let recorder = Recorder::new(&cascade, truth, board.watch());
         let reuse = settings.reuse.map(Reuse::new);
         let energy = EnergyMeter::start(&settings.energy)?;
-        Ok(Self { settings, frames, feed, cascade, recorder, offload, reuse, energy, board })
+        let spender = settings.budget.as_ref().map(|budget| Spender::new(budget, cascade.gate.threshold));
+        if spender.is_some() && energy.is_none() {
+            bail!(
+                "a budget needs energy that is measured or modelled, and here it is neither: name the board with --board \
+                 (pi4, pi5, pi-zero-2w, or a profile's path), or a sensor with --power-sensor (`tinysaver power` lists them)"
+            );
+        }
+        let mut run = Self { settings, frames, feed, cascade, recorder, offload, reuse, energy, spender, board };
+        run.obey();
+        Ok(run)
+    }
+
+    /// What holds for the next frame, by the budget.
+    fn obey(&mut self) {
+        if let Some(spender) = &self.spender {
+            self.cascade.gate.threshold = spender.threshold();
+            self.recorder.budget = Some(spender.in_force());
+        }
+    }
+
+    fn opening_line(&self) -> Option<String> {
+        let (budget, energy) = (self.settings.budget.as_ref()?, self.energy.as_ref()?);
+        Some(opening_line(budget, energy.source(), &self.cascade.gate, &self.cascade.gate_origin))
     }
 
     fn about(&self) -> About {
@@ -115,7 +145,11 @@ impl<'a> Run<'a> {
         let mut fault = None;
         while left > 0 && !interrupt.requested() {
             self.wait_for_room(sinks)?;
+            self.wait_for_turn(interrupt, sinks)?;
             let next = self.next();
+            if let (Some(spender), Ok(Next::Frame | Next::Dropped(..))) = (&mut self.spender, &next) {
+                spender.begin(self.recorder.started.elapsed());
+            }
             self.drops(sinks)?;
             match next {
                 Ok(Next::Frame) => {
@@ -177,11 +211,18 @@ impl<'a> Run<'a> {
         let newest = record.as_deref().or_else(|| self.offload.as_ref()?.newest());
         let work = newest.map(|record| self.cascade.work(&record.stages_us, record.sent_bytes));
         let energy = energy.frame(&work.unwrap_or_default());
+        if let Some(spender) = &mut self.spender {
+            let of_waiting = self.offload.as_ref().and_then(Offload::newest).map(Decided::of_waiting);
+            let decided = record.as_deref().map(Decided::of_done).or(of_waiting).unwrap_or_default();
+            let now = self.recorder.started.elapsed();
+            spender.observe(now, energy.as_ref(), decided, &self.board.watch().conditions());
+        }
         match (&mut record, &mut self.offload, energy) {
             (Some(record), _, energy) => record.energy = energy,
             (None, Some(offload), Some(energy)) => offload.book(energy),
             (None, ..) => {}
         }
+        self.obey();
         record
     }
 
@@ -219,12 +260,34 @@ impl<'a> Run<'a> {
         if self.feed.has_time() { self.wait_while(sinks, Offload::is_full) } else { Ok(()) }
     }
 
+    /// Under a budget frames may have to come less often than they could. A live source's next frame is the newest then.
+    fn wait_for_turn(&mut self, interrupt: &Interrupt, sinks: &mut Sinks) -> Result<(), Failure> {
+        while let Some(left) = self.spender.as_ref().and_then(|spender| spender.left(self.recorder.started.elapsed()))
+            && !interrupt.requested()
+        {
+            let piece = left.min(TURN_PIECE);
+            match &mut self.offload {
+                Some(offload) if offload.is_waiting() => {
+                    offload.wait(piece);
+                    self.book_between(Account::Waiting);
+                }
+                _ => {
+                    std::thread::sleep(piece);
+                    self.book_between(Account::Idle);
+                }
+            }
+            sinks.idle(self.recorder.started);
+            self.collect(sinks)?;
+        }
+        Ok(())
+    }
+
     fn wait_while(&mut self, sinks: &mut Sinks, busy: impl Fn(&Offload) -> bool) -> Result<(), Failure> {
         loop {
             self.collect(sinks)?;
             match &mut self.offload {
                 Some(offload) if busy(offload) => {
-                    offload.wait();
+                    offload.wait(Duration::MAX);
                     self.book_between(Account::Waiting);
                 }
                 _ => return Ok(()),

@@ -4,6 +4,7 @@ use std::io::{self, Write};
 
 use tinysaver_core::energy::{Alternative, EnergyPart, EnergyReport, EnergyStage};
 
+use crate::spending::budget_lines;
 use crate::summary_text::percent;
 
 /// A block for each source; nothing where nobody knows.
@@ -20,6 +21,9 @@ pub fn write_energy(out: &mut dyn Write, reports: &[EnergyReport]) -> io::Result
         }
         if let (Some(watts), seconds) = (report.mean_watts, seconds(report.all.wall_us)) {
             writeln!(out, "mean power: {watts:.2} W in {seconds:.1} s")?;
+        }
+        for line in report.budget.iter().flat_map(budget_lines) {
+            writeln!(out, "{line}")?;
         }
         for line in alternatives(report) {
             writeln!(out, "{line}")?;

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use tinysaver_board::Throttle;
 use tinysaver_board::power::{Health, RealTree, read_health};
+use tinysaver_core::spend::Conditions;
 
 const INTERVAL: Duration = Duration::from_secs(2);
 
@@ -20,6 +21,16 @@ impl BoardWatch {
     /// What holds the board back.
     pub fn throttle(&self) -> Throttle {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).throttle
+    }
+
+    /// What a budget has to heed.
+    pub fn conditions(&self) -> Conditions {
+        let health = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        Conditions {
+            throttled: !health.throttle.now().is_empty(),
+            battery_low: health.battery_is_low(),
+            battery_joules: health.battery_joules(),
+        }
     }
 
     /// The bits for a record; `None` where the board cannot tell.
@@ -55,7 +66,7 @@ impl BoardWatcher {
     pub fn start(root: &Path) -> std::io::Result<Self> {
         let (tree, watch) = (RealTree::new(root), BoardWatch::default());
         let health = read_health(&tree);
-        let tells = health.throttle != Throttle::Unknown;
+        let tells = health.throttle != Throttle::Unknown || !health.batteries.is_empty();
         watch.set(health);
         if !tells {
             return Ok(Self { watch, stop: None, thread: None });

@@ -95,10 +95,10 @@ impl Offload {
         self.answers.quiet_for().unwrap_or(Duration::MAX)
     }
 
-    /// Waits for a message, or until something else is due.
-    pub fn wait(&mut self) {
+    /// Waits for a message, or until something else is due, but no longer than that.
+    pub fn wait(&mut self, longest: Duration) {
         // The answers hold a sender themselves, so the channel is never closed.
-        match self.messages.recv_timeout(self.quiet_for()) {
+        match self.messages.recv_timeout(self.quiet_for().min(longest)) {
             Ok(message) => self.answers.take(message, &self.labels),
             Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {}
         }

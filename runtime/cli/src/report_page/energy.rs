@@ -4,6 +4,7 @@ use maud::{Markup, html};
 use tinysaver_core::energy::EnergyReport;
 
 use crate::energy::{alternatives, figures, rows, stage_rows};
+use crate::spending::budget_lines;
 
 pub(super) fn card(report: &EnergyReport) -> Markup {
     let kind = if report.is_measured { "measured" } else { "modelled" };
@@ -17,6 +18,7 @@ pub(super) fn card(report: &EnergyReport) -> Markup {
                     tr { td { (name) } @for figure in figures(part) { td.figures { (figure) } } }
                 }
             }
+            @for words in report.budget.iter().flat_map(budget_lines) { p.note { (words.trim()) } }
             @for words in alternatives(report) { p.note { (words) } }
             (stages(report))
         }

@@ -52,6 +52,13 @@ impl Method {
         }
     }
 
+    /// Whether what it promises of its threshold holds of every higher one, too: harms only fall with it, and Learn then
+    /// Test has accepted all of them on its way down.
+    #[must_use]
+    pub fn holds_above(self) -> bool {
+        matches!(self, Self::Rcps | Self::LearnThenTest)
+    }
+
     /// Whether a threshold of this method may call itself certified.
     #[must_use]
     pub fn is_certificate(self) -> bool {

@@ -26,6 +26,8 @@ const MOST_CREDIT: f64 = 0.25;
 const MOST_CREDIT_FRAMES: f64 = 4.0;
 /// How fast estimates follow: the newest value's share.
 const GAIN: f64 = 1.0 / 16.0;
+/// The part of frames that is judged is a mean over more: scenes change for seconds.
+const JUDGED_GAIN: f64 = 1.0 / 128.0;
 /// Idle power is a mean over about so long.
 const IDLE_SECONDS: f64 = 5.0;
 /// While the board is throttled, its budget falls by half within so long, and at most to half.
@@ -96,6 +98,9 @@ pub enum Degradation {
 }
 
 impl Degradation {
+    /// Every one, in the order in which things are given up.
+    pub const ALL: [Self; 5] = [Self::None, Self::Floor, Self::Slower, Self::Uncertified, Self::Starved];
+
     /// The name in logs and metrics.
     #[must_use]
     pub fn name(self) -> &'static str {
@@ -147,6 +152,8 @@ pub struct Controller {
     base_joules: Mean,
     /// Between frames as they come, in seconds.
     arrival: Mean,
+    /// The part of the frames that the gate sees: those whose last answer is given again cost no base.
+    judged: Mean,
     confidences: RecentConfidences,
     budget_watts: f64,
     command: Command,
@@ -169,6 +176,7 @@ impl Controller {
             saver_joules: Mean::default(),
             base_joules: Mean::default(),
             arrival: Mean::default(),
+            judged: Mean::default(),
             confidences: RecentConfidences::new(),
             command,
         }
@@ -235,6 +243,7 @@ impl Controller {
         if !is_first && !waited {
             self.arrival.add(passed, GAIN);
         }
+        self.judged.add(if seen.confidence.is_some() { 1.0 } else { 0.0 }, JUDGED_GAIN);
         if let Some(confidence) = seen.confidence {
             self.confidences.add(confidence);
         }
@@ -249,7 +258,7 @@ impl Controller {
             return at_full_rate(floor, Degradation::Floor);
         };
         let (above_idle, arrival) = ((watts - self.idle_watts.or(0.0)).max(0.0), self.arrival.or(0.0));
-        let base = self.base_joules.or(0.0);
+        let base = self.base_joules.or(0.0) * self.judged.or(1.0);
         let affordable = self.affordable(above_idle, arrival, base);
         if affordable <= at_floor && affordable < 1.0 || arrival <= 0.0 {
             return self.slow_down(above_idle, base, at_floor);

@@ -8,9 +8,11 @@ mod controller;
 mod price;
 mod recent;
 mod record;
+mod what_if;
 
 pub use budget::{Budget, BudgetError};
 pub use controller::{Command, Conditions, Controller, ControllerSettings, Degradation, Observation};
+pub use price::{Cost, Prices, StepCosts, Way, break_even, cheapest};
 pub(crate) use record::BudgetTotals;
 pub use record::{BudgetInForce, BudgetReport, DegradationPart, FrameBudget};
-pub use price::{Cost, Prices, StepCosts, Way, break_even, cheapest};
+pub use what_if::{Priced, WhatIf, WhatIfReport};

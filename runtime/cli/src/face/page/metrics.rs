@@ -1,7 +1,9 @@
 //! What Prometheus is told. Names follow its practices: one prefix, base units, `_total` on counters.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::atomic::AtomicU64;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use prometheus_client::collector::Collector;
@@ -14,6 +16,7 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 use tinysaver_board::{CaptureWatch, Throttle};
 use tinysaver_core::energy::{EnergyStage, FrameEnergy};
+use tinysaver_core::spend::{Degradation, FrameBudget};
 use tinysaver_core::{Outcome, Record, Stage, StageMicros};
 use tinysaver_offload::web::ConnectionCounters;
 
@@ -41,11 +44,22 @@ struct EnergyLabels {
 }
 
 #[derive(Debug, Clone, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct SourceLabel {
+    source: String,
+}
+
+#[derive(Debug, Clone, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct DegradationLabel {
+    degradation: &'static str,
+}
+
+#[derive(Debug, Clone, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct VersionLabel {
     version: &'static str,
 }
 
 type Joules = Counter<f64, AtomicU64>;
+type RealGauge = Gauge<f64, AtomicU64>;
 type Histograms<L> = Family<L, Histogram, fn() -> Histogram>;
 
 /// Everything that is counted.
@@ -59,6 +73,12 @@ pub(super) struct Metrics {
     macs: Counter,
     macs_always_base: Counter,
     joules: Family<EnergyLabels, Joules>,
+    /// Microjoules and microseconds so far, by source.
+    spent: Mutex<BTreeMap<String, (i64, u64)>>,
+    mean_watts: Family<SourceLabel, RealGauge>,
+    threshold: RealGauge,
+    budget_watts: RealGauge,
+    degradation: Family<DegradationLabel, Gauge>,
     encoding: Histogram,
     pub connections: ConnectionCounters,
 }
@@ -73,6 +93,12 @@ fn stage_seconds() -> Histogram {
     Histogram::new(exponential_buckets(16e-6, 4.0, 11))
 }
 
+fn no_value() -> RealGauge {
+    let gauge = RealGauge::default();
+    gauge.set(f64::NAN);
+    gauge
+}
+
 impl Metrics {
     pub(super) fn new(capture: Option<CaptureWatch>, board: BoardWatch) -> Self {
         let mut registry = Registry::with_prefix("tinysaver");
@@ -85,6 +111,11 @@ impl Metrics {
             macs: Counter::default(),
             macs_always_base: Counter::default(),
             joules: Family::default(),
+            spent: Mutex::default(),
+            mean_watts: Family::default(),
+            threshold: Gauge::default(),
+            budget_watts: no_value(),
+            degradation: Family::default(),
             encoding: seconds(),
             connections: ConnectionCounters::default(),
             registry: Registry::default(),
@@ -100,6 +131,11 @@ impl Metrics {
         registry.register("base_only_macs", always, new.macs_always_base.clone());
         let help = "Energy by who measured or modelled it and by who answered; between frames: waiting, sinks, idle";
         registry.register_with_unit("energy", help, Unit::Joules, new.joules.clone());
+        let help = "Power since the run began, by who measured or modelled it";
+        registry.register("mean_watts", help, new.mean_watts.clone());
+        registry.register("threshold", "The gate's, of the newest answer", new.threshold.clone());
+        let help = "Under a budget, 1 at what has to be given up for it now";
+        registry.register("degradation", help, new.degradation.clone());
         let encoding = "Drawing and encoding of a picture for viewers";
         registry.register_with_unit("stream_encoding", encoding, unit(), new.encoding.clone());
         registry.register(
@@ -111,7 +147,7 @@ impl Metrics {
         let build = Family::<VersionLabel, Gauge>::default();
         build.get_or_create(&VersionLabel { version: env!("CARGO_PKG_VERSION") }).set(1);
         registry.register("build_info", "Always 1; the version is in the label", build);
-        registry.register_collector(Box::new(Sensed { capture, board }));
+        registry.register_collector(Box::new(Sensed { capture, board, budget_watts: new.budget_watts.clone() }));
         Self { registry, ..new }
     }
 
@@ -128,13 +164,25 @@ impl Metrics {
                 if let Some(age) = record.frame_age_us {
                     self.age.observe(in_seconds(age));
                 }
+                self.threshold.set(f64::from(answer.threshold.value()));
                 self.macs.inc_by(answer.macs);
                 self.macs_always_base.inc_by(answer.macs_always_base);
             }
         }
         self.add_stages(&record.stages_us);
+        if let Some(budget) = &record.budget {
+            self.set_budget(budget);
+        }
         if let Some(energy) = &record.energy {
             self.add_energy(record.answer().map_or("dropped", |answer| answer.exit.name()), energy);
+        }
+    }
+
+    fn set_budget(&self, budget: &FrameBudget) {
+        self.budget_watts.set(budget.watts);
+        for degradation in Degradation::ALL {
+            let label = DegradationLabel { degradation: degradation.name() };
+            self.degradation.get_or_create(&label).set(i64::from(degradation == budget.degradation));
         }
     }
 
@@ -147,6 +195,8 @@ impl Metrics {
     }
 
     fn add_energy(&self, exit: &'static str, energy: &FrameEnergy) {
+        let source = energy.energy_source.to_string();
+        self.add_spent(&source, energy.total());
         let sinks_uj = energy.energy_stages.get(EnergyStage::Sinks).map_or(0, |sinks| sinks.uj);
         let parts = [
             (exit, energy.energy_uj),
@@ -156,8 +206,22 @@ impl Metrics {
         ];
         // A counter never falls: a battery that is being charged counts as nothing.
         for (exit, uj) in parts.into_iter().filter(|(_, uj)| *uj > 0) {
-            let labels = EnergyLabels { source: energy.energy_source.to_string(), exit };
+            let labels = EnergyLabels { source: source.clone(), exit };
             self.joules.get_or_create(&labels).inc_by(uj as f64 / 1e6);
+        }
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "a mean of some digits")]
+    fn add_spent(&self, source: &str, (uj, us): (i64, u64)) {
+        let mut spent = self.spent.lock().unwrap_or_else(PoisonError::into_inner);
+        if !spent.contains_key(source) {
+            spent.insert(source.to_owned(), (0, 0));
+        }
+        let Some((all_uj, all_us)) = spent.get_mut(source) else { return };
+        (*all_uj, *all_us) = (all_uj.saturating_add(uj), all_us.saturating_add(us));
+        if *all_us > 0 {
+            let gauge = self.mean_watts.get_or_create(&SourceLabel { source: source.to_owned() });
+            gauge.set(*all_uj as f64 / *all_us as f64);
         }
     }
 
@@ -183,6 +247,8 @@ fn in_seconds(micros: u64) -> f64 {
 struct Sensed {
     capture: Option<CaptureWatch>,
     board: BoardWatch,
+    /// No number without a budget.
+    budget_watts: RealGauge,
 }
 
 impl Collector for Sensed {
@@ -195,6 +261,11 @@ impl Collector for Sensed {
             let faults = ConstCounter::new(total);
             let help = "Faults of the source, failed tries to open it included";
             faults.encode(encoder.encode_descriptor("camera_faults", help, None, faults.metric_type())?)?;
+        }
+        if !self.budget_watts.get().is_nan() {
+            let gauge = ConstGauge::new(self.budget_watts.get());
+            let help = "What may be drawn now, under a budget";
+            gauge.encode(encoder.encode_descriptor("budget_watts", help, None, gauge.metric_type())?)?;
         }
         // Nothing is said of a board that cannot tell.
         if let throttle @ Throttle::Bits(bits) = self.board.throttle() {
@@ -248,10 +319,10 @@ mod tests {
             energy_source: "modelled:pi4".parse().unwrap(),
             energy_uj: 250_000,
             energy_above_idle_uj: None,
-            energy_wall_us: 0,
+            energy_wall_us: 100_000,
             energy_cpu_us: 0,
             energy_idle_uj: 500_000,
-            energy_idle_us: 0,
+            energy_idle_us: 150_000,
             energy_waiting_uj: -5,
             energy_waiting_us: 0,
             energy_stages,
@@ -265,6 +336,7 @@ mod tests {
         answered.energy = Some(energy());
         answered.stages_us.saver = Some(9_000);
         answered.frame_age_us = Some(40_000);
+        answered.budget = Some(FrameBudget { watts: 4.25, degradation: Degradation::Slower, uncertified: false });
         metrics.add(&answered);
         metrics.add(&record(1, Exit::BaseLocal));
         let text = metrics.text().unwrap();
@@ -279,6 +351,11 @@ mod tests {
             "tinysaver_energy_joules_total{source=\"modelled:pi4\",exit=\"saver\"} 0.25",
             "tinysaver_energy_joules_total{source=\"modelled:pi4\",exit=\"idle\"} 0.5",
             "tinysaver_energy_joules_total{source=\"modelled:pi4\",exit=\"sinks\"} 0.125",
+            "tinysaver_mean_watts{source=\"modelled:pi4\"} 3.49998",
+            "tinysaver_threshold 0.699999988079071",
+            "tinysaver_budget_watts 4.25",
+            "tinysaver_degradation{degradation=\"slower\"} 1",
+            "tinysaver_degradation{degradation=\"none\"} 0",
             "tinysaver_frame_age_seconds_sum 0.04",
             "tinysaver_macs_total 200",
             "tinysaver_base_only_macs_total 800",
