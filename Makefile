@@ -127,6 +127,10 @@ asan: ## the kernels' tests under AddressSanitizer
 energy-check: ## joules an inference by the Pi 4's profile against MLPerf's table, into docs/figures/energy-check.md
 	$(PYTHON) targets/energy_check.py docs/data/mlperf-rpi4.tsv docs/figures
 
+.PHONY: bench-energy
+bench-energy: build ## what booking energy costs the board itself, into docs/figures/energy-cost.md
+	$(PYTHON) targets/bench_energy.py $(BIN) runtime/board/src/power/trees docs/figures
+
 .PHONY: scenarios
 scenarios: build ## four boards, three links: what a frame costs by the product's own ledger and policy, into docs/figures/scenarios.md
 	$(CARGO_TARGET_DIR)/release/scenarios

@@ -259,8 +259,7 @@ fn replay_says_what_another_gate_would_have_cost_by_each_source() {
     {
         assert!(out.contains(part), "{out}");
     }
-    for (more, part) in [(&[][..], "--policy"), (&["--threshold", "1", "--price-per-byte", "-1"], "prices are numbers")]
-    {
+    for (more, part) in [(&[][..], "--policy"), (&["--threshold", "1", "--price-per-byte=-1"], "prices are numbers")] {
         let Finished { code, err, .. } = finish(&[&["replay", log], more].concat()).unwrap();
         assert!(code == 2 && err.contains(part), "{err}");
     }

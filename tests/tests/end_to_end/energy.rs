@@ -251,6 +251,28 @@ fn a_sensor_that_never_gives_a_value_invents_none() {
 }
 
 #[test]
+fn what_booking_costs_the_board_is_measured_there() {
+    let root = tree(ORIN);
+    let root = root.path().to_str().unwrap();
+    let cost = |more: &[&str]| -> Value {
+        let all = [&["power", "cost", "--seconds", "0.2", "--json", "--system-root", root], more].concat();
+        let Finished { code, out, err } = finish(&all).unwrap();
+        assert_eq!(code, 0, "{err}");
+        serde_json::from_str(&out).unwrap()
+    };
+    let measured = cost(&[]);
+    assert_eq!(measured["source"], "measured:ina3221 VDD_IN [module]");
+    let sampling = &measured["sampling"];
+    assert!(number(&sampling["readings"]) >= 2.0 && sampling["failed"] == 0, "{sampling}");
+    // Another process may take the core; what this one worked is its own.
+    assert!(number(&sampling["share_of_core"]) < 0.05 && number(&sampling["reading_us"]["min"]) > 0.0, "{sampling}");
+    let modelled = cost(&["--power-sensor", "none", "--board", "pi4"]);
+    assert!(modelled["sampling"].is_null() && number(&modelled["ledger"]["frame_us"]["min"]) > 0.0, "{modelled}");
+    let Finished { code, err, .. } = finish(&["power", "cost", "--power-sensor", "none", "--board", "none"]).unwrap();
+    assert!(code == 2 && err.contains("nothing would be booked"), "{err}");
+}
+
+#[test]
 fn what_holds_the_board_back_is_on_every_record() {
     let root = tree(PI4);
     let arguments = ["--source", "test://?frames=2", "--system-root", root.path().to_str().unwrap()];

@@ -16,6 +16,7 @@ mod model;
 mod pki;
 mod plan;
 mod power;
+mod power_cost;
 mod power_fit;
 #[cfg(feature = "lab")]
 mod record;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tinysaver_board::Throttle;
 use tinysaver_board::power::Health;
 
-use super::power_fit;
+use super::{power_cost, power_fit};
 use crate::energy::{EnergyArgs, EnergyFile, EnergySettings, SensorReading, Survey};
 use crate::failure::Failure;
 
@@ -30,17 +30,25 @@ pub struct PowerArgs {
 enum PowerCommand {
     /// Fit a profile's coefficients to readings of a plug's or USB meter; prints TOML for the profile
     Fit(power_fit::FitArgs),
+    /// What booking costs the board itself: readings of the sensor, and a frame's books
+    Cost(power_cost::CostArgs),
 }
 
-fn parse_seconds(text: &str) -> Result<f64, String> {
+/// Seconds as flags take them.
+///
+/// # Errors
+/// No number, or one beyond a day.
+pub fn parse_seconds(text: &str) -> Result<f64, String> {
     let seconds: f64 = text.parse().map_err(|_| "not a number".to_owned())?;
     if (0.0..=86_400.0).contains(&seconds) { Ok(seconds) } else { Err("not from 0 to 86400".to_owned()) }
 }
 
 /// Reads and shows them.
 pub fn execute(args: &PowerArgs, out: &mut dyn Write) -> Result<(), Failure> {
-    if let Some(PowerCommand::Fit(args)) = &args.command {
-        return power_fit::execute(args, out);
+    match &args.command {
+        Some(PowerCommand::Fit(args)) => return power_fit::execute(args, out),
+        Some(PowerCommand::Cost(args)) => return power_cost::execute(args, out),
+        None => {}
     }
     let settings = EnergySettings::gather(&args.energy, None, EnergyFile::default()).map_err(Failure::Config)?;
     let survey = Survey::take(&settings, Duration::from_secs_f64(args.seconds)).map_err(Failure::Config)?;

@@ -1,6 +1,7 @@
 //! What a run costs: which board or sensor tells, and the ledger at work.
 
 mod board;
+mod cost;
 mod meter;
 mod settings;
 mod survey;
@@ -8,6 +9,7 @@ mod text;
 mod watch;
 
 pub use board::Board;
+pub use cost::BookingCost;
 pub use meter::EnergyMeter;
 pub use settings::{EnergyArgs, EnergyFile, EnergySettings};
 pub use survey::{SensorReading, Survey};
