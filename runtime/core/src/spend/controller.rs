@@ -24,10 +24,10 @@ const TRIED_SHARE: f64 = 1.0 / 16.0;
 /// escalations is paid back, an hour of dearth is not.
 const MOST_CREDIT: f64 = 0.25;
 const MOST_CREDIT_FRAMES: f64 = 4.0;
-/// How fast estimates follow: the newest value's share.
-const GAIN: f64 = 1.0 / 16.0;
+/// Costs of frames are means over about so many.
+const FRAMES: f64 = 16.0;
 /// The part of frames that is judged is a mean over more: scenes change for seconds.
-const JUDGED_GAIN: f64 = 1.0 / 128.0;
+const JUDGED_FRAMES: f64 = 128.0;
 /// Idle power is a mean over about so long.
 const IDLE_SECONDS: f64 = 5.0;
 /// While the board is throttled, its budget falls by half within so long, and at most to half.
@@ -125,17 +125,28 @@ pub struct Command {
     pub degradation: Degradation,
 }
 
-/// A moving mean that begins with the first value.
+/// A moving mean: of all values at first, and then of about the last so many.
 #[derive(Debug, Clone, Copy, Default)]
-struct Mean(Option<f64>);
+struct Mean {
+    mean: f64,
+    weight: f64,
+}
 
 impl Mean {
-    fn add(&mut self, value: f64, gain: f64) {
-        self.0 = Some(self.0.map_or(value, |mean| mean + gain * (value - mean)));
+    /// A value that counts `weight`, over a memory of `most`.
+    fn add(&mut self, value: f64, weight: f64, most: f64) {
+        self.weight = (self.weight + weight).min(most);
+        if self.weight > 0.0 {
+            self.mean += (weight / self.weight).min(1.0) * (value - self.mean);
+        }
+    }
+
+    fn get(self) -> Option<f64> {
+        (self.weight > 0.0).then_some(self.mean)
     }
 
     fn or(self, other: f64) -> f64 {
-        self.0.unwrap_or(other)
+        self.get().unwrap_or(other)
     }
 }
 
@@ -225,27 +236,33 @@ impl Controller {
     }
 
     fn learn(&mut self, seen: &Observation, passed: f64, is_first: bool) {
-        let idle_seconds = seen.idle_time.as_secs_f64();
-        if idle_seconds > 0.0 {
-            self.idle_watts.add(seen.idle_joules / idle_seconds, (idle_seconds / IDLE_SECONDS).min(1.0));
+        // The first frame finds cold caches, and before it models were loaded, which is no idling.
+        if !is_first {
+            self.learn_costs(seen, passed);
         }
-        let work = seen.frame_joules - self.idle_watts.or(0.0) * seen.frame_time.as_secs_f64();
-        if !seen.escalated {
-            self.saver_joules.add(work.max(0.0), GAIN);
-        } else if let Some(saver) = self.saver_joules.0 {
-            self.base_joules.add((work - saver).max(0.0), GAIN);
-        } else {
-            // Until the saver has answered alone, all of it is taken for the base's.
-            self.base_joules.add(work.max(0.0), GAIN);
-        }
-        // A frame that came when it was asked for says nothing of how often they come.
-        let waited = passed <= 1.2 * self.command.interval.as_secs_f64();
-        if !is_first && !waited {
-            self.arrival.add(passed, GAIN);
-        }
-        self.judged.add(if seen.confidence.is_some() { 1.0 } else { 0.0 }, JUDGED_GAIN);
+        let is_judged = if seen.confidence.is_some() { 1.0 } else { 0.0 };
+        self.judged.add(is_judged, 1.0, JUDGED_FRAMES);
         if let Some(confidence) = seen.confidence {
             self.confidences.add(confidence);
+        }
+    }
+
+    fn learn_costs(&mut self, seen: &Observation, passed: f64) {
+        let idle_seconds = seen.idle_time.as_secs_f64();
+        if idle_seconds > 0.0 {
+            self.idle_watts.add(seen.idle_joules / idle_seconds, idle_seconds, IDLE_SECONDS);
+        }
+        let work = seen.frame_joules - self.idle_watts.or(0.0) * seen.frame_time.as_secs_f64();
+        // Until the saver has answered alone, all of an escalated frame is taken for the base's.
+        let (mean, joules) = if seen.escalated {
+            (&mut self.base_joules, work - self.saver_joules.or(0.0))
+        } else {
+            (&mut self.saver_joules, work)
+        };
+        mean.add(joules.max(0.0), 1.0, FRAMES);
+        // A frame that came when it was asked for says nothing of how often they come.
+        if passed > 1.2 * self.command.interval.as_secs_f64() {
+            self.arrival.add(passed, 1.0, FRAMES);
         }
     }
 
@@ -264,7 +281,7 @@ impl Controller {
             return self.slow_down(above_idle, base, at_floor);
         }
         // At the floor the saver may be sure of everything, so that the base's cost would never be known.
-        let share = if self.base_joules.0.is_none() { affordable.min(TRIED_SHARE) } else { affordable };
+        let share = if self.base_joules.get().is_none() { affordable.min(TRIED_SHARE) } else { affordable };
         let higher =
             self.confidences.threshold(share).filter(|threshold| *threshold > floor && !conditions.battery_low);
         higher.map_or(at_full_rate(floor, Degradation::Floor), |threshold| at_full_rate(threshold, Degradation::None))

@@ -291,3 +291,22 @@ fn a_quiet_scene_leaves_more_for_the_frames_that_are_judged() {
         assert_eq!(simulation.degradation(), Degradation::None);
     }
 }
+
+#[test]
+fn what_loading_the_models_drew_is_not_taken_for_idling() {
+    let mut simulation = Simulation::new(settings(Budget::Watts(3.2)), 4);
+    let loading = Observation {
+        now: Duration::ZERO,
+        joules: 9.0,
+        frame_joules: 0.1,
+        frame_time: Duration::from_millis(10),
+        idle_joules: 8.9,
+        idle_time: Duration::from_secs(1),
+        confidence: Some(0.9),
+        escalated: false,
+    };
+    simulation.controller.observe(&loading, &Conditions::default());
+    simulation.live(&EASY, 120.0, &Conditions::default());
+    assert!(simulation.booked.iter().all(|booked| booked.command.degradation != Degradation::Starved));
+    simulation.assert_settled(60.0, 3.2);
+}
