@@ -135,28 +135,32 @@ mod tests {
         Spender::new(&settings, Threshold::try_from(0.5).unwrap())
     }
 
-    fn energy(uj: i64) -> FrameEnergy {
+    /// Of a frame of 20 ms after so much idling at 2 W.
+    fn energy(uj: i64, idle: Duration) -> FrameEnergy {
+        let idle_us = idle.as_micros() as u64;
         serde_json::from_value(serde_json::json!({
             "energy_source": "modelled:pi4", "energy_uj": uj, "energy_wall_us": 20_000, "energy_cpu_us": 20_000,
-            "energy_idle_uj": 160_000, "energy_idle_us": 80_000,
+            "energy_idle_uj": 2 * idle_us, "energy_idle_us": idle_us,
         }))
         .unwrap()
     }
 
-    /// Frames every 100 ms or when their turn is: 2 W idle, 60 mJ a saver, 300 mJ a base.
-    fn live(spender: &mut Spender, frames: u32, conditions: &Conditions) -> Duration {
-        let mut now = Duration::ZERO;
+    /// Frames every 100 ms or when their turn is: 2 W idle, 60 mJ a saver, 300 mJ a base. Gives the commands' degradations.
+    fn live(spender: &mut Spender, frames: u32, conditions: &Conditions) -> (Duration, Vec<Degradation>) {
+        let (mut now, mut idle, mut degradations) = (Duration::ZERO, Duration::ZERO, Vec::new());
         for frame in 0..frames {
             spender.begin(now);
             now += Duration::from_millis(20);
             let confidence = (frame * 37 % 100) as f32 / 100.0;
             let exit = if confidence > spender.threshold().value() { Exit::Saver } else { Exit::BaseLocal };
             let decided = Decided::of_done(&record(confidence, exit));
-            let spent = energy(40_000 + 60_000 + if decided.escalated { 300_000 } else { 0 });
+            let spent = energy(40_000 + 60_000 + if decided.escalated { 300_000 } else { 0 }, idle);
             spender.observe(now, Some(&spent), decided, conditions);
-            now += Duration::from_millis(80).max(spender.left(now).unwrap_or_default());
+            degradations.push(spender.in_force().degradation);
+            idle = Duration::from_millis(80).max(spender.left(now).unwrap_or_default());
+            now += idle;
         }
-        now
+        (now, degradations)
     }
 
     #[test]
@@ -166,9 +170,12 @@ mod tests {
         live(&mut rich, 100, &well);
         assert_eq!((rich.threshold().value(), rich.in_force().degradation), (1.0, Degradation::None));
         let mut poor = spender(3.0, false);
-        let end = live(&mut poor, 100, &well);
-        assert_eq!((poor.threshold().value(), poor.in_force().degradation), (0.5, Degradation::Slower));
-        assert!(end > Duration::from_secs(12), "{end:?}");
+        // 210 mJ a frame above 2 W: at 3 W one every 210 ms.
+        let (end, degradations) = live(&mut poor, 100, &well);
+        assert_eq!(poor.threshold().value(), 0.5);
+        let slower = degradations.iter().filter(|degradation| **degradation == Degradation::Slower).count();
+        assert!(slower > 40 && !degradations.contains(&Degradation::None), "{degradations:?}");
+        assert!((16.0..24.0).contains(&end.as_secs_f64()), "{end:?}");
         let mut starved = spender(1.0, true);
         live(&mut starved, 100, &well);
         assert!(starved.in_force().of_frame(Some(starved.threshold())).uncertified);
