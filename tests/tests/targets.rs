@@ -41,6 +41,9 @@ struct Modelled {
     idle_watts: f64,
     full_cpu_watts: Option<f64>,
     full_cpu_f32_watts: Option<f64>,
+    camera_watts: Option<f64>,
+    display_watts: Option<f64>,
+    attached_source: Option<String>,
     source: String,
 }
 
@@ -123,6 +126,10 @@ fn modelled_watts_say_where_they_come_from() {
             let above_idle = |full: Option<f64>| full.is_none_or(|full| full > modelled.idle_watts && full < 100.0);
             assert!(above_idle(modelled.full_cpu_f32_watts), "{}", path.display());
             assert!(above_idle(modelled.full_cpu_watts), "{}", path.display());
+            let attached = [modelled.camera_watts, modelled.display_watts];
+            assert!(attached.iter().flatten().all(|watts| (0.01..5.0).contains(watts)), "{}", path.display());
+            let has_source = modelled.attached_source.is_some_and(|source| !source.is_empty());
+            assert_eq!(attached.iter().any(Option::is_some), has_source, "{}", path.display());
         }
     }
 }

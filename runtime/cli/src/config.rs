@@ -8,7 +8,8 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use tinysaver_board::DecodeLimits;
+use tinysaver_board::{DecodeLimits, DisplayAddress, SourceAddress};
+use tinysaver_core::energy::Attached;
 use tinysaver_core::{ReuseSettings, Temperature, Threshold};
 use tinysaver_engine::KernelChoice;
 
@@ -259,9 +260,13 @@ impl Settings {
         let log_folder = run.log.clone().or(file.log.folder);
         let max_bytes = file.log.max_bytes.map_or(64 * MIB, |bytes| bytes.0);
         let max_file_bytes = file.log.max_file_bytes.map_or((8 * MIB).min(max_bytes), |bytes| bytes.0);
+        let source = run.source.clone().or(file.source);
+        let face = FaceSettings::gather(&run.face, file.display, &file.http)?;
+        let mut energy = EnergySettings::gather(&run.energy, file.board, file.power)?;
+        energy.attached = attached(source.as_deref(), &face);
         Ok(Self {
             pair: if pair.is_dir() { pair.join("pair.toml") } else { pair },
-            source: run.source.clone().or(file.source),
+            source,
             pace: Pace {
                 realtime: run.realtime || file.realtime.unwrap_or(false),
                 frames_per_second: run.fps.or(file.fps).map(|rate| rate.0),
@@ -278,8 +283,8 @@ impl Settings {
                 .map_or_else(DecodeLimits::default, |max_pixels| DecodeLimits { max_pixels }),
             kernel: args.kernel.choice(),
             reuse: reuse(run, &file.change),
-            face: FaceSettings::gather(&run.face, file.display, &file.http)?,
-            energy: EnergySettings::gather(&run.energy, file.board, file.power)?,
+            face,
+            energy,
             budget: BudgetSettings::gather(&run.budget, &file.budget, &jiff::Zoned::now())?,
             offload: OffloadSettings::gather(&run.offload, file.offload)?,
             log: log_folder.map(|folder| LogOptions {
@@ -289,6 +294,17 @@ impl Settings {
                 sync_interval: Duration::from_millis(file.log.sync_interval_ms.unwrap_or(1000)),
             }),
         })
+    }
+}
+
+/// What of camera and display the board feeds itself: no camera elsewhere, no monitor.
+fn attached(source: Option<&str>, face: &FaceSettings) -> Attached {
+    let address = source.and_then(|source| source.parse::<SourceAddress>().ok());
+    let is_panel =
+        |display: &DisplayAddress| matches!(display, DisplayAddress::SpiPanel(_) | DisplayAddress::Ssd1306 { .. });
+    Attached {
+        camera: matches!(address, Some(SourceAddress::V4l2(_) | SourceAddress::Rpicam { .. })),
+        display: face.displays.iter().any(is_panel),
     }
 }
 
@@ -372,6 +388,22 @@ mod tests {
         let both = Settings::gather(&args, &run).unwrap();
         assert_eq!((both.threshold.map(Threshold::value), both.source.as_deref()), (Some(0.75), Some("flag/")));
     }
+
+    #[test]
+    fn the_board_feeds_its_own_camera_and_panel_and_no_others() {
+        let of = |source: &str, display: &str| {
+            let mut run = RunSettingsArgs { source: Some(source.into()), ..RunSettingsArgs::default() };
+            run.face.displays = display.split_whitespace().map(str::to_owned).collect();
+            let Attached { camera, display } =
+                Settings::gather(&SettingsArgs::default(), &run).unwrap().energy.attached;
+            (camera, display)
+        };
+        assert_eq!(of("/dev/video0", "st7789:///dev/spidev0.0?dc=25&rst=27&size=240x240"), (true, true));
+        assert_eq!(of("rpicam://0", "ssd1306:///dev/i2c-1?size=128x64"), (true, true));
+        assert_eq!(of("http://camera/stream.mjpg", "fb:///dev/fb0"), (false, false));
+        assert_eq!(of("test://?frames=1", ""), (false, false));
+    }
+
     #[test]
     fn reuse_is_asked_for_in_either_place() {
         let asked = RunSettingsArgs { reuse: true, reuse_check_every: Some(0), ..RunSettingsArgs::default() };

@@ -133,6 +133,11 @@ impl Board {
     pub fn model_source(&self) -> Option<&str> {
         self.profile.power.modelled.as_ref().map(|modelled| modelled.source.as_str())
     }
+
+    /// Who measured camera and display.
+    pub fn attached_source(&self) -> Option<&str> {
+        self.profile.power.modelled.as_ref()?.attached_source.as_deref()
+    }
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, anyhow};
 use cpu_time::ProcessTime;
 use tinysaver_board::power::{PowerSampler, PowerSensor, RealTree, SensorChoice, SysTree, choose_sensor};
 use tinysaver_core::energy::{
-    Account, EnergySource, FrameBooking, FrameEnergy, FrameWork, Ledger, Metered, Modeller, Moment, PowerSource, Watts,
+    Account, Attached, EnergySource, FrameBooking, FrameEnergy, FrameWork, Ledger, Metered, Modeller, Moment, PowerSource, Watts,
 };
 
 use super::board::Board;
@@ -59,9 +59,9 @@ impl EnergyMeter {
         match choose_sensor(&settings.sensor, &tree).map_err(|error| anyhow!(error))? {
             Some(sensor) => match Self::measured(sensor, settings)? {
                 Some(meter) => Ok(Some(meter)),
-                None => Self::modelled(board),
+                None => Self::modelled(board, settings.attached),
             },
-            None => Self::modelled(board),
+            None => Self::modelled(board, settings.attached),
         }
     }
 
@@ -81,15 +81,19 @@ impl EnergyMeter {
         Ok(Some(Self { books: Books::Measured(ledger, sampler), source, clocks }))
     }
 
-    fn modelled(board: Option<Board>) -> Result<Option<Self>> {
+    fn modelled(board: Option<Board>, attached: Attached) -> Result<Option<Self>> {
         let Some(board) = board else { return Ok(None) };
         let Some(model) = board.power_model()? else {
             log::info!("{}: no sensor, and its profile has no modelled power: no energy is booked", board.title());
             return Ok(None);
         };
         log::info!("energy is modelled for {}: {}", board.title(), board.model_source().unwrap_or_default());
+        if attached != Attached::default() {
+            let source = board.attached_source().unwrap_or("the profile says nothing of them: 0 W");
+            log::info!("camera and display are modelled, too: {source}");
+        }
         let (clocks, source) = (Clocks::start()?, EnergySource::Modelled { profile: board.name });
-        let books = Books::Modelled(Ledger::new(Modeller(model), Moment::default()));
+        let books = Books::Modelled(Ledger::new(Modeller(model.with(attached)), Moment::default()));
         Ok(Some(Self { books, source, clocks }))
     }
 
@@ -161,7 +165,13 @@ mod tests {
     use super::*;
 
     fn settings(sensor: SensorChoice) -> EnergySettings {
-        EnergySettings { board: Some("pi4".into()), sensor, idle_watts: None, root: "/no/such/root".into() }
+        EnergySettings {
+            board: Some("pi4".into()),
+            sensor,
+            idle_watts: None,
+            root: "/no/such/root".into(),
+            attached: Attached::default(),
+        }
     }
 
     /// The best of some: whatever else the machine does is not the ledger's cost.

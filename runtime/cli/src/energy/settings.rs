@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use anyhow::{Result, anyhow};
 use serde::Deserialize;
 use tinysaver_board::power::SensorChoice;
+use tinysaver_core::energy::Attached;
 
 /// Where the board's `/sys` is, for commands that look there.
 #[derive(Debug, Default, Clone, clap::Args)]
@@ -58,6 +59,8 @@ pub struct EnergySettings {
     pub idle_watts: Option<f64>,
     /// Where `/proc` and `/sys` are.
     pub root: PathBuf,
+    /// What the board feeds meanwhile, for a model.
+    pub attached: Attached,
 }
 
 impl EnergySettings {
@@ -76,6 +79,7 @@ impl EnergySettings {
             sensor: sensor.parse().map_err(|error| anyhow!("power sensor: {error}"))?,
             idle_watts,
             root: args.root.path(),
+            attached: Attached::default(),
         })
     }
 }

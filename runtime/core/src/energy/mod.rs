@@ -18,7 +18,7 @@ pub use fit::{Coefficient, FitError, Fitted, PowerFit, PowerReading, fit_power};
 pub use joules::{Joules, Measured, Modelled, Watts};
 pub use ledger::{Account, Between, Booking, FrameBooking, Ledger, Moment, PowerSource, Spent};
 pub use measured::{HeldPower, Metered, STALE_AFTER};
-pub use model::{ModelError, Modeller, PowerModel, PowerProfile};
+pub use model::{Attached, ModelError, Modeller, PowerModel, PowerProfile};
 pub use record::FrameEnergy;
 pub use source::{Domain, EnergySource, SourceError};
 pub use stage::{EnergyStage, FrameWork, StageEnergies, StageEnergy};

@@ -1,4 +1,5 @@
-//! Watts where no sensor is: `idle + busy cores x active`, and joules of the bytes that are sent, by a board's profile.
+//! Watts where no sensor is: `idle + camera + display + busy cores x active`, and joules of the bytes that are sent, by a
+//! board's profile.
 
 use serde::Deserialize;
 
@@ -17,8 +18,23 @@ pub struct PowerProfile {
     pub full_cpu_f32_watts: Option<f64>,
     /// What the radio draws for a byte that is sent, in microjoules, above being connected.
     pub radio_microjoules_per_byte: Option<f64>,
-    /// Who measured it, how, and at what point.
+    /// A camera that streams, above the board without one.
+    pub camera_watts: Option<f64>,
+    /// A small panel that shows something.
+    pub display_watts: Option<f64>,
+    /// Who measured these two; wanted where one of them is given.
+    pub attached_source: Option<String>,
+    /// Who measured the rest, how, and at what point.
     pub source: String,
+}
+
+/// What is attached to the board and at work all the time.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Attached {
+    /// A camera that the board feeds.
+    pub camera: bool,
+    /// A panel that the board feeds.
+    pub display: bool,
 }
 
 /// A profile that says nothing usable.
@@ -45,6 +61,9 @@ pub enum ModelError {
         /// Nothing to do.
         idle: f64,
     },
+    /// A figure of nobody's.
+    #[error("attached_source is missing: who says what camera and display draw?")]
+    NoAttachedSource,
     /// Only the idle power is known.
     #[error("full_cpu_watts is missing: without it the model cannot tell work from idling")]
     NoFull,
@@ -60,6 +79,8 @@ pub struct PowerModel {
     core_active: Watts<Modelled>,
     core_active_f32: Watts<Modelled>,
     radio_joules_per_byte: f64,
+    camera: Watts<Modelled>,
+    display: Watts<Modelled>,
 }
 
 impl PowerModel {
@@ -85,6 +106,12 @@ impl PowerModel {
         };
         let integer = core_active("full_cpu_watts", profile.full_cpu_watts.ok_or(ModelError::NoFull)?)?;
         let real = profile.full_cpu_f32_watts.map(|full| core_active("full_cpu_f32_watts", full)).transpose()?;
+        let attached = |key, watts: Option<f64>| sound(key, watts.unwrap_or(0.0)).map(Watts::new);
+        let camera = attached("camera_watts", profile.camera_watts)?;
+        let display = attached("display_watts", profile.display_watts)?;
+        if (profile.camera_watts.is_some() || profile.display_watts.is_some()) && profile.attached_source.is_none() {
+            return Err(ModelError::NoAttachedSource);
+        }
         let radio = profile.radio_microjoules_per_byte.unwrap_or(0.0);
         if !(0.0..=10_000.0).contains(&radio) {
             return Err(ModelError::Radio(radio));
@@ -94,7 +121,18 @@ impl PowerModel {
             core_active: Watts::new(integer),
             core_active_f32: Watts::new(real.unwrap_or(integer)),
             radio_joules_per_byte: radio * 1e-6,
+            camera,
+            display,
         })
+    }
+
+    /// The same board with something attached, which draws its power also while the board idles.
+    #[must_use]
+    pub fn with(mut self, attached: Attached) -> Self {
+        let of = |is_there: bool, watts: Watts<Modelled>| if is_there { watts.value() } else { 0.0 };
+        let more = of(attached.camera, self.camera) + of(attached.display, self.display);
+        self.idle = Watts::new(self.idle.value() + more);
+        self
     }
 
     /// The board with nothing to do.
@@ -147,6 +185,8 @@ impl PowerSource for Modeller {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     pub(crate) fn profile(idle: f64, full: Option<f64>, real: Option<f64>) -> PowerProfile {
@@ -170,6 +210,26 @@ mod tests {
         close(model.watts(4.0, 0.5), 6.1);
         let same = PowerModel::new(&profile(2.8, Some(6.4), None), 4).unwrap();
         close(same.watts(4.0, 1.0), 6.4);
+    }
+
+    #[test]
+    fn what_is_attached_draws_its_power_all_the_time() {
+        let attached = PowerProfile {
+            camera_watts: Some(0.9),
+            display_watts: Some(0.12),
+            attached_source: Some("test".into()),
+            ..profile(2.8, Some(6.4), None)
+        };
+        let model = PowerModel::new(&attached, 4).unwrap();
+        let idle = |camera, display| model.with(Attached { camera, display }).idle().value();
+        assert_eq!((idle(false, false), idle(true, false)), (2.8, 2.8 + 0.9));
+        assert!((idle(true, true) - 3.82).abs() < 1e-12);
+        let moment = |millis| Moment { wall: Duration::from_millis(millis), cpu: Duration::ZERO };
+        let with_camera = model.with(Attached { camera: true, display: false });
+        let spent = Modeller(with_camera).spend(moment(0), moment(1000), 0.0, 0).unwrap();
+        assert!((spent.joules.value() - 3.7).abs() < 1e-12 && spent.above_idle == Some(Joules::ZERO));
+        let nobody = PowerProfile { attached_source: None, ..attached };
+        assert_eq!(PowerModel::new(&nobody, 4), Err(ModelError::NoAttachedSource));
     }
 
     #[test]
