@@ -43,6 +43,11 @@ impl Stage {
         Ok(Self { entry: entry.clone(), engine, short_hash, of_stills, of_frames, logits })
     }
 
+    /// Whether it computes with f32.
+    pub fn is_f32(&self) -> bool {
+        !self.engine.name().starts_with("int8")
+    }
+
     /// Runs the model on pixels that were cropped and scaled elsewhere; gives the logits.
     pub fn infer_pixels(&mut self, rgb: &[u8]) -> Result<&[f32]> {
         let input = match self.of_stills.tensor_of_pixels(rgb)? {
@@ -276,14 +281,13 @@ impl Cascade {
     /// What the ledger has to know of a frame's work on the thread that infers. A base that worked elsewhere, or on a
     /// thread of its own, was not a part of it.
     pub fn work(&self, stages: &StageMicros, sent_bytes: Option<u64>) -> FrameWork {
-        let is_real = |stage: &Stage| !stage.engine.name().starts_with("int8");
-        let base_is_real = self.local_base.as_ref().map(is_real);
+        let base_is_real = self.local_base.as_ref().map(Stage::is_f32);
         let mut work = FrameWork::default();
         let times = [
             (EnergyStage::Capture, stages.read, false),
             (EnergyStage::Decode, stages.decode, false),
             (EnergyStage::Preprocess, stages.resize, false),
-            (EnergyStage::Saver, stages.saver, is_real(&self.saver)),
+            (EnergyStage::Saver, stages.saver, self.saver.is_f32()),
             (EnergyStage::Encode, stages.encode, false),
             (EnergyStage::Transmit, stages.transmit, false),
             (EnergyStage::BaseLocal, stages.base.filter(|_| base_is_real.is_some()), base_is_real == Some(true)),

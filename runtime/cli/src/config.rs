@@ -5,11 +5,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, bail};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use tinysaver_board::{DecodeLimits, DisplayAddress, SourceAddress};
 use tinysaver_core::energy::Attached;
+use tinysaver_core::spend::Prices;
 use tinysaver_core::{ReuseSettings, Temperature, Threshold};
 use tinysaver_engine::KernelChoice;
 
@@ -18,7 +19,7 @@ use crate::exit_log::LogOptions;
 use crate::face::{DisplayFile, FaceArgs, FaceSettings, HttpFile};
 use crate::feed::Pace;
 use crate::offload::{OffloadArgs, OffloadFile, OffloadSettings};
-use crate::spending::{BudgetArgs, BudgetFile, BudgetSettings};
+use crate::spending::{BudgetArgs, BudgetFile, BudgetSettings, PriceArgs, PriceFile};
 
 /// The pair that `make run` builds.
 const DEFAULT_PAIR: &str = "models/imagenet-lite/pair.toml";
@@ -44,6 +45,8 @@ struct FileSettings {
     power: EnergyFile,
     #[serde(default)]
     budget: BudgetFile,
+    #[serde(default)]
+    price: PriceFile,
     #[serde(default)]
     change: ChangeSettings,
     #[serde(default)]
@@ -180,6 +183,8 @@ pub struct RunSettingsArgs {
     #[command(flatten)]
     pub budget: BudgetArgs,
     #[command(flatten)]
+    pub price: PriceArgs,
+    #[command(flatten)]
     pub offload: OffloadArgs,
     #[command(flatten)]
     pub face: FaceArgs,
@@ -218,6 +223,8 @@ pub struct Settings {
     pub energy: EnergySettings,
     /// What it may spend, if that is limited.
     pub budget: Option<BudgetSettings>,
+    /// What the ways to a base cost, if that is to choose between them.
+    pub price: Option<Prices>,
     /// Bases on other machines, if any are named.
     pub offload: Option<OffloadSettings>,
     /// Display and live page.
@@ -264,6 +271,11 @@ impl Settings {
         let face = FaceSettings::gather(&run.face, file.display, &file.http)?;
         let mut energy = EnergySettings::gather(&run.energy, file.board, file.power)?;
         energy.attached = attached(source.as_deref(), &face);
+        let offload = OffloadSettings::gather(&run.offload, file.offload)?;
+        let price = run.price.gather(&file.price)?;
+        if price.is_some() && offload.is_none() {
+            bail!("prices choose between bases, and without --offload there is only the one on this board");
+        }
         Ok(Self {
             pair: if pair.is_dir() { pair.join("pair.toml") } else { pair },
             source,
@@ -286,7 +298,8 @@ impl Settings {
             face,
             energy,
             budget: BudgetSettings::gather(&run.budget, &file.budget, &jiff::Zoned::now())?,
-            offload: OffloadSettings::gather(&run.offload, file.offload)?,
+            offload,
+            price,
             log: log_folder.map(|folder| LogOptions {
                 folder,
                 max_bytes,

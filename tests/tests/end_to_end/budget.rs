@@ -227,6 +227,34 @@ fn metrics_tell_threshold_budget_and_power() {
 }
 
 #[test]
+fn with_prices_the_cheapest_base_is_asked() {
+    let server = Serving::start(&[]);
+    let url = format!("grpc://{}", server.address);
+    let all = ["--base", "lite0-96-f32", "--threshold", "1", "--deadline-ms", "60000", "--offload", &url];
+    let of = |more: &[&str]| {
+        let (records, summary) =
+            run_json(&[&["--source", "test://?frames=40&size=320x240&seed=4"], &all, more].concat());
+        let count = |exit: &str| records.iter().filter(|record| record["exit"] == exit).count();
+        assert_eq!(count("base_local") + count("base_remote"), 40, "{summary}");
+        (count("base_local"), count("base_remote"))
+    };
+    // A byte is dear: after one question to learn the way, all is done here.
+    let (local, remote) = of(&["--price-per-byte", "1"]);
+    assert!(local >= 35 && remote >= 1, "{local} here, {remote} there");
+    let (_, remote) = of(&[]);
+    assert!(remote >= 20, "without prices the server comes first: {remote}");
+    for (more, part) in [
+        (&["--price-per-joule", "1", "--offload", &url, "--board", "none"][..], "name the board with --board"),
+        (&["--price-per-joule", "1"], "without --offload"),
+        (&["--price-per-joule", "0", "--offload", &url], "prices are numbers"),
+    ] {
+        let arguments = [&["run", "--source", "test://?frames=1", "--power-sensor", "none"], more].concat();
+        let Finished { code, err, .. } = finish(&arguments).unwrap();
+        assert!(code == 2 && err.contains(part), "{more:?}: {err}");
+    }
+}
+
+#[test]
 fn replay_says_what_another_gate_would_have_cost_by_each_source() {
     let folder = tempfile::tempdir().unwrap();
     let log = folder.path().join("log");

@@ -10,7 +10,7 @@ use tinysaver_board::{Dropped, Fault, Next};
 use tinysaver_core::energy::Account;
 use tinysaver_core::{Outcome, Record, StageMicros};
 
-use crate::cascade::Cascade;
+use crate::cascade::{Cascade, Stage};
 use crate::config::{RunSettingsArgs, Settings, SettingsArgs};
 use crate::energy::{BoardWatcher, EnergyMeter};
 use crate::face::{About, follow};
@@ -23,7 +23,7 @@ use crate::pair::Pair;
 use crate::recorder::Recorder;
 use crate::reuse::Reuse;
 use crate::sinks::{Sinks, Style};
-use crate::spending::{Decided, Spender, opening_line};
+use crate::spending::{Decided, Spender, opening_line, route_prices};
 use crate::truth::Truth;
 
 /// While a frame waits for its turn, other things are looked after this often.
@@ -93,8 +93,10 @@ impl<'a> Run<'a> {
             .context("no source: name one with --source, such as --source photos/, /dev/video0 or test://?frames=20")?;
         let pair = Pair::read(&settings.pair)?;
         let mut cascade = Cascade::load(&pair, settings)?;
+        let base_is_f32 = cascade.local_base.as_ref().is_some_and(Stage::is_f32);
+        let prices = settings.price.map(|prices| route_prices(prices, &settings.energy, base_is_f32)).transpose()?;
         let offload = settings.offload.as_ref();
-        let offload = offload.map(|offload| Offload::start(&pair, &mut cascade, offload)).transpose()?;
+        let offload = offload.map(|offload| Offload::start(&pair, &mut cascade, offload, prices)).transpose()?;
         // Last, so that a camera's first frame is not old before the models are there.
         let feed = Feed::open(source, settings.pace)?;
         let truth = Truth::find(settings.truth.as_deref(), feed.paths(), cascade.labels.len())?;

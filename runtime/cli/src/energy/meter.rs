@@ -7,7 +7,8 @@ use anyhow::{Context, Result, anyhow};
 use cpu_time::ProcessTime;
 use tinysaver_board::power::{PowerSampler, PowerSensor, RealTree, SensorChoice, SysTree, choose_sensor};
 use tinysaver_core::energy::{
-    Account, Attached, EnergySource, FrameBooking, FrameEnergy, FrameWork, Ledger, Metered, Modeller, Moment, PowerSource, Watts,
+    Account, Attached, EnergySource, FrameBooking, FrameEnergy, FrameWork, Ledger, Metered, Modeller, Moment,
+    PowerSource, Watts,
 };
 
 use super::board::Board;

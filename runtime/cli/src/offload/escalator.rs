@@ -5,7 +5,7 @@ use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow};
-use tinysaver_core::route::{Degraded, PendingFrame, Route, RoutePolicy};
+use tinysaver_core::route::{Degraded, PendingFrame, Route, RoutePolicy, RoutePrices};
 use tinysaver_offload::client::{Client, EndpointOptions, Form, Patience};
 
 use super::answers::{Draft, Waiting};
@@ -49,6 +49,7 @@ impl Escalator {
         base: &ModelEntry,
         classes: usize,
         settings: &OffloadSettings,
+        prices: Option<RoutePrices>,
         local: Option<Stage>,
         messages: Sender<Message>,
     ) -> Result<Self> {
@@ -71,7 +72,7 @@ impl Escalator {
         });
         let policy = RoutePolicy::default();
         let patience = Patience::default();
-        let client = Client::start(endpoints.collect(), settings.router(policy), patience)?;
+        let client = Client::start(endpoints.collect(), settings.router(policy, prices), patience)?;
         let local = local.map(LocalBase::start).transpose().context("cannot start the base's thread")?;
         // Without it the first frames of a short run would find no server.
         client.wait_until_settled(patience.probe);

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use tinysaver_core::Record;
 use tinysaver_core::energy::FrameEnergy;
+use tinysaver_core::route::RoutePrices;
 use tinysaver_offload::client::ClientCounts;
 
 use super::answers::{Answers, Draft};
@@ -29,11 +30,16 @@ impl Offload {
     ///
     /// # Errors
     /// Certificates or a pair that cannot be used. Servers need not be there.
-    pub fn start(pair: &Pair, cascade: &mut Cascade, settings: &OffloadSettings) -> Result<Self> {
+    pub fn start(
+        pair: &Pair,
+        cascade: &mut Cascade,
+        settings: &OffloadSettings,
+        prices: Option<RoutePrices>,
+    ) -> Result<Self> {
         let (sender, messages) = channel();
         let local = cascade.local_base.take();
         let labels = cascade.labels.clone();
-        let escalator = Escalator::start(pair, &cascade.base.entry, labels.len(), settings, local, sender)?;
+        let escalator = Escalator::start(pair, &cascade.base.entry, labels.len(), settings, prices, local, sender)?;
         let answers = Answers::new(escalator.bases(), cascade.base.macs);
         Ok(Self { escalator, answers, messages, labels })
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
-use tinysaver_core::route::{RoutePolicy, Router, TokenBucket};
+use tinysaver_core::route::{RoutePolicy, RoutePrices, Router, TokenBucket};
 use tinysaver_offload::client::EndpointUrl;
 use tinysaver_offload::tls::TlsFiles;
 
@@ -132,12 +132,13 @@ impl OffloadSettings {
         }))
     }
 
-    /// A router for these servers.
+    /// A router for these servers; `prices` choose between them and the local base.
     #[must_use]
-    pub fn router(&self, policy: RoutePolicy) -> Router {
+    pub fn router(&self, policy: RoutePolicy, prices: Option<RoutePrices>) -> Router {
         let priorities: Vec<u32> = (0..).take(self.urls.len()).collect();
         Router::new(policy, &priorities, self.local_base)
             .with_unproven_servers()
+            .with_prices(prices)
             .with_budget(bucket(self.max_bytes_per_minute), bucket(self.max_requests_per_minute))
     }
 }

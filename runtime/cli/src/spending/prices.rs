@@ -1,7 +1,20 @@
-//! The one price: flags and variables, over the section `[price]` of the file.
+//! The one price: flags and variables, over the section `[price]` of the file; and what it makes of the ways to a base.
 
 use anyhow::{Result, bail};
+use serde::Deserialize;
+use tinysaver_core::route::RoutePrices;
 use tinysaver_core::spend::Prices;
+
+use crate::energy::{Board, EnergySettings};
+
+/// Section `[price]` of the configuration file.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PriceFile {
+    per_joule: Option<f64>,
+    per_millisecond: Option<f64>,
+    per_byte: Option<f64>,
+}
 
 /// What environment and flags may set.
 #[derive(Debug, Default, Clone, clap::Args)]
@@ -18,26 +31,58 @@ pub struct PriceArgs {
 }
 
 impl PriceArgs {
-    /// Whether any is named.
-    pub fn are_named(&self) -> bool {
-        self.price_per_joule.is_some() || self.price_per_millisecond.is_some() || self.price_per_byte.is_some()
-    }
-
-    /// With defaults: energy alone where none is named, and nothing but what is named where one is.
+    /// Flags over the file; `None` where no price is named in either. What is not named costs nothing.
     ///
     /// # Errors
     /// A price below 0, or none above it.
-    pub fn prices(&self) -> Result<Prices> {
-        if !self.are_named() {
-            return Ok(Prices::default());
+    pub fn gather(&self, file: &PriceFile) -> Result<Option<Prices>> {
+        let named = [
+            self.price_per_joule.or(file.per_joule),
+            self.price_per_millisecond.or(file.per_millisecond),
+            self.price_per_byte.or(file.per_byte),
+        ];
+        if named.iter().all(Option::is_none) {
+            return Ok(None);
         }
-        let prices = Prices {
-            per_joule: self.price_per_joule.unwrap_or(0.0),
-            per_millisecond: self.price_per_millisecond.unwrap_or(0.0),
-            per_byte: self.price_per_byte.unwrap_or(0.0),
-        };
-        if prices.are_sound() { Ok(prices) } else { bail!("prices are numbers from 0 up, and one of them is above 0") }
+        let [per_joule, per_millisecond, per_byte] = named.map(Option::unwrap_or_default);
+        let prices = Prices { per_joule, per_millisecond, per_byte };
+        if !prices.are_sound() {
+            bail!("prices are numbers from 0 up, and one of them is above 0");
+        }
+        Ok(Some(prices))
     }
+
+    /// The flags alone: energy where none is named.
+    ///
+    /// # Errors
+    /// As above.
+    pub fn prices(&self) -> Result<Prices> {
+        Ok(self.gather(&PriceFile::default())?.unwrap_or_default())
+    }
+}
+
+/// What the ways to a base cost on this board. Its own base is taken to keep one core busy.
+///
+/// # Errors
+/// Joules have a price, and no profile says what the board draws.
+pub fn route_prices(prices: Prices, energy: &EnergySettings, base_is_f32: bool) -> Result<RoutePrices> {
+    let board = Board::find(energy.board.as_deref(), &energy.root)?;
+    let model = board.as_ref().map(Board::power_model).transpose()?.flatten();
+    let Some(model) = model.map(|model| model.with(energy.attached)) else {
+        if prices.per_joule > 0.0 {
+            bail!(
+                "a price of joules needs a model of the board's power to tell what a base will cost before it is asked: \
+                 name the board with --board, or give milliseconds and bytes a price alone"
+            );
+        }
+        return Ok(RoutePrices { prices, local_watts: 0.0, waiting_watts: 0.0, joules_per_byte: 0.0 });
+    };
+    Ok(RoutePrices {
+        prices,
+        local_watts: model.watts(1.0, if base_is_f32 { 1.0 } else { 0.0 }).value(),
+        waiting_watts: model.idle().value(),
+        joules_per_byte: model.radio(1).value(),
+    })
 }
 
 #[cfg(test)]
@@ -53,5 +98,31 @@ mod tests {
         assert_eq!(of(None, Some(1e-6)), Some(Prices { per_joule: 0.0, per_millisecond: 0.0, per_byte: 1e-6 }));
         assert_eq!(of(Some(-1.0), None), None);
         assert_eq!(of(Some(0.0), None), None);
+    }
+
+    #[test]
+    fn flags_go_before_the_file() {
+        let file: PriceFile = toml::from_str("per_joule = 2.0\nper_byte = 0.5").unwrap();
+        let flags = PriceArgs { price_per_joule: Some(3.0), ..PriceArgs::default() };
+        let expected = Prices { per_joule: 3.0, per_millisecond: 0.0, per_byte: 0.5 };
+        assert_eq!(flags.gather(&file).unwrap(), Some(expected));
+        assert_eq!(PriceArgs::default().gather(&PriceFile::default()).unwrap(), None);
+    }
+
+    #[test]
+    fn a_board_says_what_a_joule_of_waiting_is() {
+        let energy = |board: &str| EnergySettings {
+            board: Some(board.into()),
+            sensor: tinysaver_board::power::SensorChoice::None,
+            idle_watts: None,
+            root: "/no/such/root".into(),
+            attached: tinysaver_core::energy::Attached::default(),
+        };
+        let route = route_prices(Prices::default(), &energy("pi4"), false).unwrap();
+        assert!((route.waiting_watts - 2.81).abs() < 1e-9 && (route.local_watts - 3.705).abs() < 1e-9, "{route:?}");
+        let error = route_prices(Prices::default(), &energy("none"), false).unwrap_err().to_string();
+        assert!(error.contains("--board"), "{error}");
+        let of_bytes = Prices { per_joule: 0.0, per_millisecond: 0.0, per_byte: 1.0 };
+        assert!(route_prices(of_bytes, &energy("none"), false).is_ok());
     }
 }

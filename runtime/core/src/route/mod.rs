@@ -8,6 +8,7 @@ mod breaker;
 mod bucket;
 mod link;
 mod pending;
+mod priced;
 
 use std::time::Duration;
 
@@ -17,6 +18,9 @@ pub use breaker::{Breaker, BreakerPolicy, BreakerState, Change};
 pub use bucket::TokenBucket;
 pub use link::LinkEstimate;
 pub use pending::{Action, Event, PendingFrame};
+pub use priced::RoutePrices;
+
+use priced::REVISIT;
 
 /// Why the base was wanted and did not answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -125,6 +129,7 @@ struct Endpoint {
     breaker: Breaker,
     in_flight: u32,
     explored_at: Option<Duration>,
+    asked_at: Option<Duration>,
 }
 
 /// What is known of all bases.
@@ -137,6 +142,7 @@ pub struct Router {
     bytes: Option<TokenBucket>,
     requests: Option<TokenBucket>,
     local: Option<LinkEstimate>,
+    prices: Option<RoutePrices>,
 }
 
 impl Router {
@@ -152,12 +158,13 @@ impl Router {
                 breaker: Breaker::new(policy.breaker),
                 in_flight: 0,
                 explored_at: None,
+                asked_at: None,
             })
             .collect();
         let mut order: Vec<usize> = (0..endpoints.len()).collect();
         order.sort_by_key(|&index| endpoints.get(index).map(|endpoint| endpoint.priority));
         let local = local_base.then(LinkEstimate::default);
-        Self { policy, endpoints, order, bytes: None, requests: None, local }
+        Self { policy, endpoints, order, bytes: None, requests: None, local, prices: None }
     }
 
     /// No server gets a frame before a try has shown that it answers.
@@ -176,9 +183,22 @@ impl Router {
         self
     }
 
+    /// Of the ways that would be in time, the cheapest is taken; without prices, the first server before the local base.
+    #[must_use]
+    pub fn with_prices(mut self, prices: Option<RoutePrices>) -> Self {
+        self.prices = prices;
+        self
+    }
+
     /// Decides for one frame. A remote route counts as under way until [`Router::remote_ended`] is told of its end.
     pub fn route(&mut self, frame: &Escalation) -> Route {
-        match self.choose_remote(frame) {
+        let found = self.find_remote(frame);
+        if let (Ok(endpoint), Some(prices)) = (found, &self.prices)
+            && self.is_local_cheaper(endpoint, frame, prices)
+        {
+            return Route::Local;
+        }
+        match found.and_then(|endpoint| self.take_remote(endpoint, frame)) {
             Ok(endpoint) => Route::Remote { endpoint, hedge_after: self.hedge_after(endpoint, frame) },
             Err(_) if self.local_fits(frame.left) => Route::Local,
             // A base of our own that is too slow is the last hope that failed.
@@ -187,25 +207,41 @@ impl Router {
         }
     }
 
-    fn choose_remote(&mut self, frame: &Escalation) -> Result<usize, Degraded> {
+    /// The server to ask, if one can be: with prices the cheapest, and before it one of which too little is known.
+    fn find_remote(&self, frame: &Escalation) -> Result<usize, Degraded> {
         let mut reason = Degraded::Link;
-        let mut chosen = None;
+        let mut cheapest: Option<(usize, f64)> = None;
         for &index in &self.order {
             let Some(endpoint) = self.endpoints.get(index) else { continue };
-            match endpoint.refuses(frame, &self.policy) {
-                None => {
-                    chosen = Some(index);
-                    break;
-                }
-                Some(why) => reason = if reason == Degraded::Link { why } else { reason },
+            if let Some(why) = endpoint.refuses(frame, &self.policy) {
+                reason = if reason == Degraded::Link { why } else { reason };
+                continue;
+            }
+            let price = self.prices.as_ref().and_then(|prices| endpoint.price(frame, prices));
+            let Some(price) = price else { return Ok(index) };
+            if cheapest.is_none_or(|(_, least)| price < least) {
+                cheapest = Some((index, price));
             }
         }
-        let index = chosen.ok_or(reason)?;
+        cheapest.map(|(index, _)| index).ok_or(reason)
+    }
+
+    /// A local base that has not run yet is tried: otherwise its price would never be known.
+    fn is_local_cheaper(&self, endpoint: usize, frame: &Escalation, prices: &RoutePrices) -> bool {
+        let remote = self.endpoints.get(endpoint).and_then(|endpoint| endpoint.price(frame, prices));
+        let (Some(remote), Some(local), true) = (remote, &self.local, self.local_fits(frame.left)) else {
+            return false;
+        };
+        local.expected(0).is_none_or(|takes| prices.local(takes) < remote)
+    }
+
+    fn take_remote(&mut self, index: usize, frame: &Escalation) -> Result<usize, Degraded> {
         if !self.take_budget(frame) {
             return Err(Degraded::Budget);
         }
         if let Some(endpoint) = self.endpoints.get_mut(index) {
             endpoint.in_flight += 1;
+            endpoint.asked_at = Some(frame.now);
             if !endpoint.in_time(frame) {
                 endpoint.explored_at = Some(frame.now);
             }
@@ -308,6 +344,13 @@ impl Endpoint {
         }
         let explore = self.explored_at.is_none_or(|at| frame.now >= at + policy.explore_interval);
         (!self.in_time(frame) && !explore).then_some(Degraded::Deadline)
+    }
+
+    /// What asking it will probably cost; `None` where nobody knows, or has not looked for a while.
+    fn price(&self, frame: &Escalation, prices: &RoutePrices) -> Option<f64> {
+        let is_recent = self.asked_at.is_some_and(|at| frame.now < at + REVISIT);
+        let takes = self.link.expected(frame.bytes).filter(|_| is_recent)?;
+        Some(prices.remote(takes, frame.bytes))
     }
 
     fn in_time(&self, frame: &Escalation) -> bool {

@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::spend::Prices;
 
 fn ms(milliseconds: u64) -> Duration {
     Duration::from_millis(milliseconds)
@@ -191,4 +192,54 @@ proptest! {
             }
         }
     }
+}
+
+/// A way costs its joules: 4 W while the local base works, 2 W while waiting.
+fn priced(per_byte: f64) -> Option<RoutePrices> {
+    let prices = Prices { per_joule: 1.0, per_millisecond: 0.0, per_byte };
+    Some(RoutePrices { prices, local_watts: 4.0, waiting_watts: 2.0, joules_per_byte: 0.0 })
+}
+
+/// Asks until every way has answered once: the servers after so many milliseconds, the local base after others.
+fn all_known(mut router: Router, trips: &[u64], local: u64) -> Router {
+    for _ in 0..=trips.len() {
+        match router.route(&frame(10, 10_000)) {
+            Route::Remote { endpoint, .. } => {
+                router.remote_ended(endpoint, ms(10), answered(trips[endpoint]), 0.0);
+            }
+            Route::Local => router.local_took(ms(local)),
+            Route::Saver(reason) => panic!("{reason:?}"),
+        }
+    }
+    router
+}
+
+#[test]
+fn with_prices_the_cheapest_way_in_time_is_taken() {
+    let way = |trips: &[u64], local: u64, per_byte: f64, left: u64| {
+        let priorities: Vec<u32> = (0..).take(trips.len()).collect();
+        let mut router = all_known(router(&priorities, true).with_prices(priced(per_byte)), trips, local);
+        match router.route(&frame(20, left)) {
+            Route::Remote { endpoint, .. } => Some(endpoint),
+            Route::Local => None,
+            Route::Saver(reason) => panic!("{reason:?}"),
+        }
+    };
+    assert_eq!(way(&[100], 40, 0.0, 10_000), None, "0.16 J here, 0.2 J of waiting");
+    assert_eq!(way(&[100], 60, 0.0, 10_000), Some(0), "0.24 J here");
+    assert_eq!(way(&[100], 60, 1e-4, 10_000), None, "and 0.1 of bytes");
+    assert_eq!(way(&[100, 70], 60, 0.0, 10_000), Some(1), "0.14 J");
+}
+
+#[test]
+fn without_prices_the_first_server_is_asked_however_dear() {
+    let mut router = all_known(router(&[0], true), &[100], 1);
+    assert!(matches!(router.route(&frame(20, 10_000)), Route::Remote { .. }));
+}
+
+#[test]
+fn a_dear_server_is_looked_at_again_after_a_minute() {
+    let mut router = all_known(router(&[0], true).with_prices(priced(0.0)), &[100], 10);
+    assert_eq!(router.route(&frame(59_000, 10_000)), Route::Local);
+    assert!(matches!(router.route(&frame(61_000, 10_000)), Route::Remote { .. }));
 }
