@@ -14,6 +14,7 @@ fn model() -> PowerModel {
         full_cpu_f32_watts: Some(5.8),
         radio_microjoules_per_byte: Some(2.0),
         source: "test".into(),
+        ..PowerProfile::default()
     };
     PowerModel::new(&profile, 4).unwrap()
 }
