@@ -8,11 +8,13 @@ more than 0.5 % of a core or a frame's books more than 2 microseconds.
 """
 import datetime
 import json
+import os
 import pathlib
 import platform
 import subprocess
 import sys
 import tempfile
+import time
 
 MOST_SHARE, MOST_US = 0.005, 2.0
 SECONDS = 10
@@ -46,6 +48,8 @@ def rows(binary, trees, folder):
         yield measure(binary, f"{name} ({tree}.txt)", "--system-root", root)
     meter = folder / "watts"
     meter.write_text("4.5\n")
+    # What nobody writes for ten seconds counts as silent.
+    os.utime(meter, times=(time.time() + 3600,) * 2)
     yield measure(binary, "a meter outside, by a file", "--system-root", folder, "--power-sensor", f"file:{meter}")
     yield measure(binary, "modelled", "--system-root", folder, "--power-sensor", "none", "--board", "pi4")
 

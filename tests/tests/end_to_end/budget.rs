@@ -233,7 +233,7 @@ fn with_prices_the_cheapest_base_is_asked() {
     let all = ["--base", "lite0-96-f32", "--threshold", "1", "--deadline-ms", "60000", "--offload", &url];
     let of = |more: &[&str]| {
         let (records, summary) =
-            run_json(&[&["--source", "test://?frames=40&size=320x240&seed=4"], &all, more].concat());
+            run_json(&[&["--source", "test://?frames=40&size=320x240&seed=4"][..], &all, more].concat());
         let count = |exit: &str| records.iter().filter(|record| record["exit"] == exit).count();
         assert_eq!(count("base_local") + count("base_remote"), 40, "{summary}");
         (count("base_local"), count("base_remote"))
