@@ -52,7 +52,7 @@ fn read(tree: &dyn SysTree, name: String) -> Battery {
     let number = |file: &str| text(file)?.parse::<f64>().ok().filter(|value| value.is_finite() && *value >= 0.0);
     let percent = number("capacity").filter(|percent| *percent <= 100.0);
     // Microwatt-hours; or microampere-hours at microvolts, which are 1e-12 Wh.
-    let of_charge = || Some(number("charge_now")? * number("voltage_now")? * 1e-12 * 3600.0);
+    let of_charge = || Some(number("charge_now")? * number("voltage_now")? * 3600.0 / 1e12);
     let joules = number("energy_now").map(|energy| energy * 1e-6 * 3600.0).or_else(of_charge);
     let says_low = text("capacity_level").is_some_and(|level| level == "Low" || level == "Critical");
     Battery {
