@@ -310,3 +310,35 @@ fn what_loading_the_models_drew_is_not_taken_for_idling() {
     assert!(simulation.booked.iter().all(|booked| booked.command.degradation != Degradation::Starved));
     simulation.assert_settled(60.0, 3.2);
 }
+
+/// A source that never idles of itself, 3 W at work and 1 W at rest, and records that take as long to give out as a saver.
+#[test]
+fn what_giving_records_out_costs_is_kept_within_the_budget_too() {
+    for (seed, budget) in [(1, 2.0), (2, 2.5), (3, 2.8), (4, 2.9), (5, 2.95)] {
+        let (mut simulation, watts) = (Simulation::new(settings(Budget::Watts(budget)), seed), [3.0, 1.0]);
+        while simulation.now < 180.0 {
+            let command = simulation.controller.command();
+            let confidence = simulation.chance.next().powf(1.0 / EASY.sureness) as f32;
+            let escalated = confidence <= command.threshold.value();
+            let (sinks, frame) = (0.02, if escalated { 0.1 } else { 0.02 });
+            let idle = (command.interval.as_secs_f64() - frame - sinks).max(0.0);
+            let seconds = frame + sinks + idle;
+            simulation.now += seconds;
+            let joules = watts[0] * (frame + sinks) + watts[1] * idle;
+            let seen = Observation {
+                now: Duration::from_secs_f64(simulation.now),
+                joules,
+                frame_joules: watts[0] * frame,
+                frame_time: Duration::from_secs_f64(frame),
+                idle_joules: watts[1] * idle,
+                idle_time: Duration::from_secs_f64(idle),
+                confidence: Some(confidence),
+                escalated,
+            };
+            simulation.controller.observe(&seen, &Conditions::default());
+            simulation.booked.push(Booked { ended: simulation.now, seconds, joules, command });
+        }
+        simulation.assert_settled(60.0, budget);
+        simulation.never_uncertified();
+    }
+}
