@@ -272,7 +272,7 @@ fn promtool_finds_nothing_to_complain_about() {
     let joules = |exit: &str| format!("tinysaver_energy_joules_total{{source=\"modelled:pi4\",exit=\"{exit}\"}}");
     assert!(page.metric(&joules("saver")) > 0.0 && page.metric(&joules("idle")) > 0.0);
     assert!(page.metric("tinysaver_stage_seconds_count{stage=\"saver\"}") >= 20.0);
-    assert_eq!((page.metric("tinysaver_throttle_bits"), page.metric("tinysaver_throttled")), (327_685.0, 1.0));
+    assert_eq!((page.metric("tinysaver_throttle_flags"), page.metric("tinysaver_throttled")), (327_685.0, 1.0));
     page.watch().picture();
     let (_, text) = page.get("/metrics");
     assert_eq!(page.end().code, 0);

@@ -271,7 +271,7 @@ impl Collector for Sensed {
         if let throttle @ Throttle::Bits(bits) = self.board.throttle() {
             let gauge = ConstGauge::new(i64::from(bits));
             let help = "Bits of the Raspberry Pi's get_throttled";
-            gauge.encode(encoder.encode_descriptor("throttle_bits", help, None, gauge.metric_type())?)?;
+            gauge.encode(encoder.encode_descriptor("throttle_flags", help, None, gauge.metric_type())?)?;
             let gauge = ConstGauge::new(i64::from(!throttle.now().is_empty()));
             let help = "1 while heat or a weak power supply holds the board back";
             gauge.encode(encoder.encode_descriptor("throttled", help, None, gauge.metric_type())?)?;
