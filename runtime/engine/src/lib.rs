@@ -15,6 +15,7 @@ mod onnx;
 mod program;
 mod softmax;
 mod spec;
+mod threads;
 mod tract;
 
 pub use batch::{BatchedModel, open_batch};
@@ -23,4 +24,5 @@ pub use inspect::{Int8Report, ModelReport, OpReport, TensorReport, inspect};
 pub use int8::{Fallback, Int8Engine, KernelChoice, Unsupported};
 pub use load::{Loaded, load_best};
 pub use spec::{Engine, Input};
+pub use threads::{MOST_THREADS, Threads};
 pub use tract::TractEngine;

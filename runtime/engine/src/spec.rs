@@ -3,6 +3,7 @@
 use tinysaver_core::InputSpec;
 
 use crate::error::InferError;
+use crate::threads::Threads;
 
 /// An input tensor, owned by the caller, of [`InputSpec::len`] numbers.
 #[derive(Debug, Clone, Copy)]
@@ -26,6 +27,12 @@ pub trait Engine: Send {
 
     /// Multiply-accumulates of one inference.
     fn macs(&self) -> u64;
+
+    /// Threads of an inference, at most: 1 unless [`Engine::set_threads`] has said otherwise.
+    fn threads(&self) -> usize;
+
+    /// Runs on these threads from now on. The answers stay the same to the bit.
+    fn set_threads(&mut self, threads: &Threads);
 
     /// Runs one frame: reads `input`, overwrites `logits`.
     ///

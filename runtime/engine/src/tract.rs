@@ -14,6 +14,7 @@ use tract_onnx::tract_core::ops::Cost;
 use crate::error::{InferError, LoadError};
 use crate::onnx::{Axis, FLOAT32, OnnxFile, Port};
 use crate::spec::{Engine, Input};
+use crate::threads::Threads;
 
 /// Most nodes that tract is given: its optimisation takes seconds for this many and grows faster than they do.
 const MOST_NODES: usize = 2_500;
@@ -31,6 +32,7 @@ pub struct TractEngine {
     input: InputSpec,
     classes: usize,
     macs: u64,
+    threads: Threads,
 }
 
 impl TractEngine {
@@ -68,7 +70,7 @@ impl TractEngine {
         let plan: Arc<TypedSimplePlan> =
             model.into_optimized().and_then(TypedModel::into_runnable).map_err(graph_error)?;
         let state = plan.spawn().map_err(graph_error)?;
-        Ok(Self { state, shape, input, classes, macs })
+        Ok(Self { state, shape, input, classes, macs, threads: Threads::one() })
     }
 }
 
@@ -89,6 +91,14 @@ impl Engine for TractEngine {
         self.macs
     }
 
+    fn threads(&self) -> usize {
+        self.threads.most()
+    }
+
+    fn set_threads(&mut self, threads: &Threads) {
+        self.threads = threads.clone();
+    }
+
     fn infer(&mut self, input: Input<'_>, logits: &mut [f32]) -> Result<(), InferError> {
         let expected = self.input.len();
         let pixels = match input {
@@ -101,7 +111,9 @@ impl Engine for TractEngine {
         }
         let backend = |error: TractError| InferError::Backend(format!("{error:#}"));
         let tensor = Tensor::from_shape(&self.shape, pixels).map_err(backend)?;
-        let outputs = guarded_run(&mut self.state, |state| state.run(tvec!(tensor.into_tvalue())))?;
+        let (state, threads) = (&mut self.state, &self.threads);
+        let _running = threads.begin();
+        let outputs = threads.during(|| guarded_run(state, |state| state.run(tvec!(tensor.into_tvalue()))))?;
         let output = outputs.first().ok_or_else(|| InferError::Backend("no output".into()))?;
         let view = output.to_plain_array_view::<f32>().map_err(backend)?;
         for (logit, &value) in logits.iter_mut().zip(view.iter()) {

@@ -1,6 +1,6 @@
 //! What does not depend on the processor: which pixels are read, and which kernel runs.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use tract_onnx::tract_core::internal::*;
 
@@ -9,6 +9,20 @@ use super::depthwise::{self, TOGETHER};
 use super::geometry::Geometry;
 use super::weights::{Dense, Depthwise, Panel};
 use super::{avx2, avx512};
+use crate::threads::{self, Threads};
+
+/// Least multiplications that are worth another thread: to call one and to wait for it takes a few microseconds
+/// (`make bench-threads`).
+const WORTH: usize = 100_000;
+
+/// A multiplication of a depthwise convolution takes as long as so many of a dense one.
+const DEPTHWISE_COST: usize = 4;
+
+/// Parts of blocks hold a multiple of so many positions, which kernels do at once.
+const TILE: usize = 6;
+
+/// Where a part of the output begins, that part, and what is added to it.
+type Part<'a> = (usize, &'a mut [f32], Option<&'a [f32]>);
 
 /// Built without the kernels, for `make bench-f32` to compare with.
 const IS_OFF: bool = option_env!("TINYSAVER_PLAIN_TRACT").is_some();
@@ -87,30 +101,84 @@ impl PartialEq for Kernel {
 impl Eq for Kernel {}
 
 impl Kernel {
-    /// `input` is `[picture][row][column][channel]`, as is `output`, and what is added to it before it is clipped.
-    pub(super) fn run(&self, input: &[f32], other: Option<&[f32]>, output: &mut [f32]) -> TractResult<()> {
+    /// Runs on up to `count` threads. `input` is `[picture][row][column][channel]`, as is `output`, and what is added to it before it is clipped.
+    pub(super) fn run(
+        &self,
+        (threads, count): (&Threads, usize),
+        input: &[f32],
+        other: Option<&[f32]>,
+        output: &mut [f32],
+    ) -> TractResult<()> {
         ensure!(input.len() == self.geometry.input_len());
         ensure!(output.len() == self.geometry.positions() * self.geometry.filters);
         ensure!(other.is_none_or(|other| other.len() == output.len()));
+        self.ensure_weights()?;
+        let part = self.part_len(count).max(1);
+        let others = other.into_iter().flat_map(|other| other.chunks(part).map(Some)).chain(std::iter::repeat(None));
+        let parts = Mutex::new(output.chunks_mut(part).zip(others).enumerate());
+        let zeros = vec![0.0; self.geometry.channels];
+        threads.together(count, &|| {
+            let parts = std::iter::from_fn(|| threads::next(&parts))
+                .map(|(index, (output, other))| (index * part, output, other));
+            match &self.weights {
+                Weights::Dense(weights) => self.dense(weights, input, &zeros, parts),
+                Weights::Depthwise(weights) => self.depthwise(weights, input, &zeros, parts),
+            }
+        });
+        Ok(())
+    }
+
+    /// How many threads it is worth.
+    pub(super) fn worth(&self) -> usize {
+        let Geometry { filters, .. } = self.geometry;
+        let products = self.geometry.positions() * filters * self.geometry.taps() * self.geometry.channels_seen();
+        let cost = match &self.weights {
+            Weights::Dense(_) => products,
+            Weights::Depthwise(_) => DEPTHWISE_COST * products,
+        };
+        (cost / WORTH).max(1)
+    }
+
+    /// Numbers of the output that a thread does at once: whole blocks of positions, which may be smaller where several share
+    /// them, or whole lines.
+    fn part_len(&self, threads: usize) -> usize {
+        let Geometry { columns, filters, .. } = &self.geometry;
         match &self.weights {
-            Weights::Dense(weights) => self.dense(weights, input, other, output),
-            Weights::Depthwise(weights) => self.depthwise(weights, input, other, output),
+            Weights::Dense(_) if threads == 1 => BLOCK * filters,
+            Weights::Dense(_) => {
+                let share = self.geometry.positions().div_ceil(threads).max(1);
+                share.div_ceil(share.div_ceil(BLOCK)).next_multiple_of(TILE).min(BLOCK) * filters
+            }
+            Weights::Depthwise(_) => columns.output * filters,
         }
     }
 
-    fn dense(&self, weights: &Dense, input: &[f32], other: Option<&[f32]>, output: &mut [f32]) -> TractResult<()> {
-        let filters = self.geometry.filters;
-        let zeros = vec![0.0; self.geometry.channels];
-        let mut pixels = vec![zeros.as_ptr(); self.geometry.taps() * BLOCK];
-        let mut others = other.map(|other| other.chunks(BLOCK * filters));
-        for (block, rows) in output.chunks_mut(BLOCK * filters).enumerate() {
-            self.look_up(block * BLOCK, input, &zeros, &mut pixels);
-            let other = others.as_mut().and_then(Iterator::next);
-            for panel in &weights.panels {
-                self.part(panel, &pixels, rows, other)?;
+    fn ensure_weights(&self) -> TractResult<()> {
+        let (taps, lanes) = (self.geometry.taps(), self.vectors.lanes());
+        match &self.weights {
+            Weights::Dense(weights) => {
+                for panel in &weights.panels {
+                    let width = panel.vectors * lanes;
+                    let rows = taps * self.geometry.channels_seen();
+                    ensure!((panel.weights.len(), panel.bias.len()) == (rows * width, width));
+                }
+            }
+            Weights::Depthwise(weights) => {
+                let width = self.geometry.channels.next_multiple_of(lanes);
+                ensure!((weights.weights.len(), weights.bias.len()) == (taps * width, width));
             }
         }
         Ok(())
+    }
+
+    fn dense<'a>(&self, weights: &Dense, input: &[f32], zeros: &[f32], parts: impl Iterator<Item = Part<'a>>) {
+        let mut pixels = vec![zeros.as_ptr(); self.geometry.taps() * BLOCK];
+        for (first, rows, other) in parts {
+            self.look_up(first / self.geometry.filters, input, zeros, &mut pixels);
+            for panel in &weights.panels {
+                self.part(panel, &pixels, rows, other);
+            }
+        }
     }
 
     /// Pixels of the positions from `first` on; those behind the last one's are zeros.
@@ -133,14 +201,11 @@ impl Kernel {
         }
     }
 
-    fn part(&self, panel: &Panel, pixels: &[*const f32], rows: &mut [f32], other: Option<&[f32]>) -> TractResult<()> {
-        let (taps, channels) = (self.geometry.taps(), self.geometry.channels_seen());
-        let width = panel.vectors * self.vectors.lanes();
-        ensure!((panel.weights.len(), panel.bias.len()) == (taps * channels * width, width));
+    fn part(&self, panel: &Panel, pixels: &[*const f32], rows: &mut [f32], other: Option<&[f32]>) {
         let part = dense::Part {
             pixels,
             positions: rows.len() / self.geometry.filters,
-            channels,
+            channels: self.geometry.channels_seen(),
             seen: panel.seen,
             weights: panel.weights.as_ptr(),
             bias: panel.bias.as_ptr(),
@@ -153,27 +218,18 @@ impl Kernel {
             high: self.high,
         };
         // SAFETY: `Vectors` names instructions that the processor has; the pixels have `channels` numbers each (see
-        // `look_up`), weights and bias are as long as the panel is wide, the rows hold `positions` times `stride` numbers.
+        // `look_up`), weights and bias are as long as the panel is wide (see `ensure_weights`), the rows hold `positions` times `stride` numbers.
         unsafe {
             match self.vectors {
                 Vectors::Avx2 => avx2::dense(&part, panel.vectors),
                 Vectors::Avx512 => avx512::dense(&part, panel.vectors),
             }
         }
-        Ok(())
     }
 
-    fn depthwise(
-        &self,
-        weights: &Depthwise,
-        input: &[f32],
-        other: Option<&[f32]>,
-        output: &mut [f32],
-    ) -> TractResult<()> {
+    /// Whole lines.
+    fn depthwise<'a>(&self, weights: &Depthwise, input: &[f32], zeros: &[f32], parts: impl Iterator<Item = Part<'a>>) {
         let Geometry { rows, columns, channels, .. } = &self.geometry;
-        let width = channels.next_multiple_of(self.vectors.lanes());
-        ensure!((weights.weights.len(), weights.bias.len()) == (self.geometry.taps() * width, width));
-        let zeros = vec![0.0; *channels];
         let reach = depthwise::reach(columns);
         let mut pixels = vec![zeros.as_ptr(); rows.kernel * reach];
         // The columns that each tile sees are the same in every line.
@@ -182,23 +238,21 @@ impl Kernel {
             .flat_map(|first| (0..reach).map(move |column| depthwise::column(columns, first, column)))
             .collect();
         let line_len = columns.output * channels;
-        let mut others = other.map(|other| other.chunks(line_len));
-        for (line, output) in output.chunks_mut(line_len).enumerate() {
+        for (first, output, other) in parts {
+            let line = first / line_len;
             let (picture, row) = (line / rows.output, line % rows.output);
-            let other = others.as_mut().and_then(Iterator::next);
             for (tile, seen) in seen.chunks_exact(reach).enumerate() {
                 for (tap, pixels) in pixels.chunks_exact_mut(reach).enumerate() {
                     let row = rows.place(row, tap).map(|row| self.geometry.pixel(picture, row, 0));
                     for (column, pixel) in seen.iter().zip(pixels) {
                         let start = row.zip(*column).map(|(row, column)| row + column * channels);
                         let numbers = start.and_then(|start| input.get(start..start + channels));
-                        *pixel = numbers.unwrap_or(&zeros).as_ptr();
+                        *pixel = numbers.unwrap_or(zeros).as_ptr();
                     }
                 }
                 self.tile(weights, &pixels, tile * TOGETHER, output, other);
             }
         }
-        Ok(())
     }
 
     /// Up to [`TOGETHER`] positions of a line, from `first` on.

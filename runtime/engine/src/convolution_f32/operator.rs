@@ -7,6 +7,7 @@ use tract_onnx::tract_core::ops::math::{Add, Max, Min};
 use tract_onnx::tract_core::{as_op, op_as_typed_op, op_out_of_plan};
 
 use super::kernel::Kernel;
+use crate::threads::Threads;
 
 /// Inputs: pictures, channels last; where `adds`, what is added to the sums, too.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,7 +38,9 @@ impl EvalOp for ConvolutionF32 {
         let other = other.as_ref().map(|other| other.as_slice::<f32>()).transpose()?;
         // SAFETY: every number is written below.
         let mut output = unsafe { Tensor::uninitialized::<f32>(&self.output_shape())? };
-        self.kernel.run(input.as_slice()?, other, output.try_as_plain_ram_mut()?.as_slice_mut()?)?;
+        let threads = Threads::current();
+        let count = threads.free().min(self.kernel.worth());
+        self.kernel.run((&threads, count), input.as_slice()?, other, output.try_as_plain_ram_mut()?.as_slice_mut()?)?;
         Ok(tvec!(output.into_tvalue()))
     }
 }

@@ -1,6 +1,7 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
-use std::sync::Arc;
+use std::num::NonZeroUsize;
+use std::sync::{Arc, LazyLock};
 
 use proptest::prelude::*;
 use tract_onnx::prelude::*;
@@ -14,6 +15,15 @@ use super::geometry::{Axis, Geometry};
 use super::kernel::{Kernel, Vectors, Weights};
 use super::operator::ConvolutionF32;
 use super::weights::{Dense, Depthwise};
+use crate::threads::Threads;
+
+/// One, two and three threads.
+static THREADS: LazyLock<[Threads; 3]> = LazyLock::new(|| {
+    [1, 2, 3].map(|count| {
+        let count = NonZeroUsize::new(count).unwrap();
+        Threads::new(count, count).unwrap()
+    })
+});
 
 /// Numbers between -1 and 1.
 fn numbers(count: usize, seed: u32) -> Vec<f32> {
@@ -81,10 +91,12 @@ proptest! {
                 Weights::Dense(Arc::new(Dense::pack(&geometry, &kernel, &bias, vectors)))
             };
             let convolution = Kernel { geometry: geometry.clone(), vectors, weights, low, high };
-            let mut output = vec![f32::NAN; geometry.positions() * filters];
-            convolution.run(&input, other.as_deref(), &mut output).unwrap();
             let expected = definition(&convolution, &kernel, &bias, &input, other.as_deref());
-            prop_assert_eq!(output, expected, "{:?}", vectors);
+            for threads in THREADS.iter() {
+                let mut output = vec![f32::NAN; geometry.positions() * filters];
+                convolution.run((threads, threads.most()), &input, other.as_deref(), &mut output).unwrap();
+                prop_assert_eq!(&output, &expected, "{:?}, {:?}", vectors, threads);
+            }
         }
     }
 }

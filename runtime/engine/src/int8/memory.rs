@@ -76,17 +76,31 @@ impl Scratch {
     }
 }
 
-/// The buffers that inferences write; allocated once.
+/// What one thread works with while it runs a step.
 #[derive(Debug)]
-pub struct Memory {
-    /// All tensors.
-    pub arena: Aligned<u8>,
+pub struct Buffers {
     /// Rows of a matrix product in pairs.
     pub rows: Vec<i16>,
     /// Parts of images with a border, or rows of a matrix product of bytes.
     pub bytes: Aligned<u8>,
     /// Sums over pixels, one a channel.
     pub sums: Vec<i32>,
+}
+
+impl Buffers {
+    /// As much as is wanted.
+    pub fn new(scratch: Scratch) -> Self {
+        Self { rows: vec![0; scratch.rows], bytes: Aligned::zeros(scratch.bytes), sums: vec![0; scratch.sums] }
+    }
+}
+
+/// The buffers that inferences write; allocated once.
+#[derive(Debug)]
+pub struct Memory {
+    /// All tensors.
+    pub arena: Aligned<u8>,
+    /// Of each thread.
+    pub buffers: Vec<Buffers>,
     /// Real numbers that go into or come out of tract.
     pub slots: Vec<Vec<f32>>,
     /// Of the parts that tract runs.

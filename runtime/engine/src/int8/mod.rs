@@ -41,7 +41,10 @@
 //! place; where it has few channels, VNNI kernels read a bordered copy, several pixels at once.
 //!
 //! **Kernels** ([`kernels`]) are chosen once, by what the processor has. The scalar set is the definition; all others
-//! give the same bits, which property tests hold them to. Beside `convolution_f32` they are the only unsafe code of the crate.
+//! give the same bits, which property tests hold them to. Beside `convolution_f32` and `threads/helper.rs` they are the only unsafe code of the crate.
+//!
+//! **Threads.** A step whose work is worth it is cut by rows of its output, or by pixels, which lie one after the other
+//! ([`steps`]): each thread computes some of them as one thread would compute all, so that the bits stay the same.
 //!
 //! **Hostile files.** Sizes are multiplied with overflow checks and capped, constants must hold what their shape says,
 //! scales must be finite and positive, a name must be made once and before it is used (so there are no cycles).
@@ -70,6 +73,7 @@ pub use kernels::KernelChoice;
 use crate::error::{InferError, LoadError};
 use crate::onnx::OnnxFile;
 use crate::spec::{Engine, Input};
+use crate::threads::Threads;
 use crate::tract;
 use kernels::Kernels;
 use memory::Memory;
@@ -85,6 +89,7 @@ pub struct Int8Engine {
     plan: Plan,
     memory: Memory,
     kernels: Kernels,
+    threads: Threads,
     input: InputSpec,
 }
 
@@ -128,7 +133,7 @@ impl Int8Engine {
         }
         let memory =
             plan.memory().map_err(|error| LoadError::Graph { path: file.path.clone(), detail: error.to_string() })?;
-        Ok(Self { plan, memory, kernels, input })
+        Ok(Self { plan, memory, kernels, threads: Threads::one(), input })
     }
 
     /// Bytes of all activations together.
@@ -180,6 +185,15 @@ impl Engine for Int8Engine {
         int8.saturating_add(f32)
     }
 
+    fn threads(&self) -> usize {
+        self.threads.most()
+    }
+
+    fn set_threads(&mut self, threads: &Threads) {
+        self.memory.buffers = self.plan.buffers(threads.most());
+        self.threads = threads.clone();
+    }
+
     fn infer(&mut self, input: Input<'_>, logits: &mut [f32]) -> Result<(), InferError> {
         let (wanted, classes) = (self.input.len(), self.classes());
         let wrong = |buffer, found: String, expected: String| Err(InferError::Buffer { buffer, found, expected });
@@ -202,6 +216,7 @@ impl Engine for Int8Engine {
                 return wrong("input", found, format!("{wanted} numbers of {kind}"));
             }
         }
-        self.plan.run(&mut self.memory, &self.kernels, logits)
+        let _running = self.threads.begin();
+        self.plan.run(&mut self.memory, &self.kernels, &self.threads, logits)
     }
 }

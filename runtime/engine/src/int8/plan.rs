@@ -6,11 +6,12 @@ use std::ops::Range;
 use super::aligned::Aligned;
 use super::compile::Fallback;
 use super::kernels::Kernels;
-use super::memory::{Lifetime, Memory, Scratch, SlotId, TensorId, lay_out};
+use super::memory::{Buffers, Lifetime, Memory, Scratch, SlotId, TensorId, lay_out};
 use super::quant::Quant;
 use super::steps::{Step, TableStep};
 use crate::error::InferError;
 use crate::program::Program;
+use crate::threads::Threads;
 
 /// Most bytes of all tensors together: what the smallest supported board can spare.
 const MOST_ARENA_BYTES: usize = 1 << 28;
@@ -159,18 +160,21 @@ impl Plan {
         fits.then_some(Self { parts, regions, arena_bytes, entry, exit, classes })
     }
 
-    /// The buffers that inferences need.
+    /// The buffers that inferences on one thread need.
     pub fn memory(&self) -> Result<Memory, InferError> {
-        let scratch = self.parts.steps.iter().map(Step::scratch).fold(Scratch::default(), Scratch::most);
         let states: Result<Vec<_>, _> = self.parts.programs.iter().map(Program::state).collect();
         Ok(Memory {
             arena: Aligned::zeros(self.arena_bytes),
-            rows: vec![0; scratch.rows],
-            bytes: Aligned::zeros(scratch.bytes),
-            sums: vec![0; scratch.sums],
+            buffers: self.buffers(1),
             slots: self.parts.slots.iter().map(|&length| vec![0.0; length]).collect(),
             states: states?,
         })
+    }
+
+    /// What each of so many threads works with.
+    pub fn buffers(&self, threads: usize) -> Vec<Buffers> {
+        let scratch = self.parts.steps.iter().map(Step::scratch).fold(Scratch::default(), Scratch::most);
+        (0..threads).map(|_| Buffers::new(scratch)).collect()
     }
 
     /// Bytes of all tensors together.
@@ -225,9 +229,15 @@ impl Plan {
     }
 
     /// Runs the steps on what was entered; `logits` is overwritten.
-    pub fn run(&self, memory: &mut Memory, kernels: &Kernels, logits: &mut [f32]) -> Result<(), InferError> {
+    pub fn run(
+        &self,
+        memory: &mut Memory,
+        kernels: &Kernels,
+        threads: &Threads,
+        logits: &mut [f32],
+    ) -> Result<(), InferError> {
         for step in &self.parts.steps {
-            step.run(memory, &self.regions, &self.parts.programs, kernels)?;
+            step.run(memory, &self.regions, &self.parts.programs, (kernels, threads))?;
         }
         match self.exit {
             Exit::Steps(tensor, quant) => {

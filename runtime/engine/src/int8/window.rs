@@ -1,5 +1,7 @@
 //! Where a sliding window of a convolution or a pool lies on its input. Sizes are in pixels, `[vertical, horizontal]`.
 
+use std::ops::Range;
+
 /// Geometry of a sliding window over one NHWC image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Window {
@@ -30,6 +32,20 @@ impl Window {
         let ([_, stride], [_, dilation]) = (self.stride, self.dilation);
         let ([_, pad], [_, columns]) = (self.pad, self.input);
         (output * stride + tap * dilation).checked_sub(pad).filter(|&column| column < columns)
+    }
+
+    /// The same for some output rows alone, over the image without the rows above the first that they need; and that row.
+    pub fn band(&self, rows: &Range<usize>) -> (Self, usize) {
+        let ([stride, _], [pad, pad_columns], [input, columns]) = (self.stride, self.pad, self.input);
+        let [_, output_columns] = self.output;
+        let first = (rows.start * stride).saturating_sub(pad).min(input);
+        let band = Self {
+            input: [input - first, columns],
+            output: [rows.len(), output_columns],
+            pad: [pad.saturating_sub(rows.start * stride), pad_columns],
+            ..*self
+        };
+        (band, first)
     }
 
     /// Rows and columns that the taps of all outputs cover, the border before the image included.

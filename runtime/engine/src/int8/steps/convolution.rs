@@ -3,9 +3,10 @@
 use std::ops::Range;
 
 use super::border::{Bordered, bands};
+use super::crew::{Crew, Cut};
 use crate::int8::depthwise_weights::DepthwiseWeights;
 use crate::int8::kernels::{Depthwise, Gather, Gemm, Kernels};
-use crate::int8::memory::TensorId;
+use crate::int8::memory::{Buffers, TensorId};
 use crate::int8::weights::Packed;
 use crate::int8::window::Window;
 
@@ -19,6 +20,9 @@ const LARGE_BLOCK: usize = 96 * 1024;
 
 /// Bytes of weights that stay in a second-level cache.
 const CACHED: usize = 128 * 1024;
+
+/// A product in pairs of i16 takes as long as so many in bytes.
+const PAIR_COST: usize = 2;
 
 /// Fewest rows of a block, if there are as many: two register tiles.
 const FEWEST_ROWS: usize = 12;
@@ -64,17 +68,32 @@ impl Convolution {
         self.block() * self.depth()
     }
 
-    pub(super) fn run(&self, input: &[u8], output: &mut [u8], scratch: &mut [i16], kernels: &Kernels) {
-        let (block, pixels) = (self.block(), self.window.outputs());
-        let output_channels: usize = self.groups.iter().map(|group| group.channels).sum();
+    pub(super) fn run(&self, input: &[u8], output: &mut [u8], kernels: &Kernels, crew: Crew<'_>) {
+        let outputs: usize = self.groups.iter().map(|group| group.channels).sum();
+        let units = self.window.outputs();
+        let cost = PAIR_COST.saturating_mul(units).saturating_mul(self.depth()).saturating_mul(outputs);
+        let cut = Cut { units, unit_bytes: outputs, multiple: FEWEST_ROWS, cost };
+        crew.run(cut, output, |buffers, pixels, output| {
+            self.run_pixels(&pixels, input, (output, outputs), &mut buffers.rows, kernels);
+        });
+    }
+
+    /// Some output pixels, of `outputs` channels each.
+    fn run_pixels(
+        &self,
+        pixels: &Range<usize>,
+        input: &[u8],
+        (output, outputs): (&mut [u8], usize),
+        scratch: &mut [i16],
+        kernels: &Kernels,
+    ) {
         let mut first_channel = 0;
         for (index, group) in self.groups.iter().enumerate() {
-            for start in (0..pixels).step_by(block) {
-                let count = block.min(pixels - start);
-                let Some(rows) = scratch.get_mut(..count * group.depth) else { return };
-                self.gather(index, start, rows, input, kernels);
-                let call = Gemm { rows, pixels: count, weights: group, output_stride: output_channels };
-                if let Some(output) = output.get_mut(start * output_channels + first_channel..) {
+            for band in bands(pixels.len(), self.block()) {
+                let Some(rows) = scratch.get_mut(..band.len() * group.depth) else { return };
+                self.gather(index, pixels.start + band.start, rows, input, kernels);
+                let call = Gemm { rows, pixels: band.len(), weights: group, output_stride: outputs };
+                if let Some(output) = output.get_mut(band.start * outputs + first_channel..) {
                     (kernels.gemm)(&call, output);
                 }
             }
@@ -182,6 +201,9 @@ pub struct DepthwiseStep {
     pub weights: DepthwiseWeights,
 }
 
+/// A product of a depthwise convolution takes as long as so many of a dense one.
+const DEPTHWISE_COST: usize = 4;
+
 /// Bytes of an image that are copied at once.
 const BAND: usize = 16 * 1024;
 
@@ -209,24 +231,53 @@ impl DepthwiseStep {
         copy.map_or(0, |bytes| bytes.saturating_add(SLACK))
     }
 
-    pub(super) fn run(&self, input: &[u8], output: &mut [u8], scratch: &mut [u8], kernels: &Kernels) {
-        let call = Depthwise { input, border: &self.border, window: &self.window, weights: &self.weights };
-        let Some(bordered) = self.bordered() else {
-            return (kernels.depthwise)(&call, output);
-        };
-        let [rows, columns] = self.window.output;
+    pub(super) fn run(&self, input: &[u8], output: &mut [u8], kernels: &Kernels, crew: Crew<'_>) {
+        let ([units, columns], channels) = (self.window.output, self.weights.channels);
+        let unit_bytes = columns.saturating_mul(channels);
+        let cost = DEPTHWISE_COST.saturating_mul(units.saturating_mul(unit_bytes)).saturating_mul(self.window.taps());
+        let cut = Cut { units, unit_bytes, multiple: 1, cost };
+        crew.run(cut, output, |buffers, rows, output| match self.bordered() {
+            Some(bordered) => self.run_bordered(bordered, &rows, input, (output, unit_bytes), buffers, kernels),
+            None => {
+                let (window, first) = self.window.band(&rows);
+                let [_, columns] = self.window.input;
+                let input = input.get(first * columns * channels..).unwrap_or_default();
+                self.run_window(&window, input, output, kernels);
+            }
+        });
+    }
+
+    /// Some output rows of `row_bytes`, of copies with the border around them.
+    fn run_bordered(
+        &self,
+        bordered: Bordered,
+        rows: &Range<usize>,
+        input: &[u8],
+        (output, row_bytes): (&mut [u8], usize),
+        buffers: &mut Buffers,
+        kernels: &Kernels,
+    ) {
+        let [_, columns] = self.window.output;
         let [_, covered] = self.window.covered();
-        for band in bands(rows, self.band(bordered)) {
-            let image = bordered.copy(&band, input, scratch);
+        for band in bands(rows.len(), self.band(bordered)) {
+            let image = bordered.copy(&(rows.start + band.start..rows.start + band.end), input, &mut buffers.bytes);
             let window = Window {
                 input: [self.window.covered_rows(band.len()), covered],
                 output: [band.len(), columns],
                 pad: [0, 0],
                 ..self.window
             };
-            let start = band.start * columns * self.weights.channels;
-            let call = Depthwise { input: image.bytes, window: &window, ..call };
-            (kernels.depthwise)(&call, output.get_mut(start..).unwrap_or_default());
+            self.run_window(
+                &window,
+                image.bytes,
+                output.get_mut(band.start * row_bytes..).unwrap_or_default(),
+                kernels,
+            );
         }
+    }
+
+    fn run_window(&self, window: &Window, input: &[u8], output: &mut [u8], kernels: &Kernels) {
+        let call = Depthwise { input, border: &self.border, window, weights: &self.weights };
+        (kernels.depthwise)(&call, output);
     }
 }

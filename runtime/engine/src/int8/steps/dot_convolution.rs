@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use super::border::{Bordered, Image, bands};
+use super::crew::{Crew, Cut};
 use crate::int8::kernels::{DotGemm, Kernels};
 use crate::int8::memory::TensorId;
 use crate::int8::weights::DotWeights;
@@ -16,6 +17,9 @@ const FEWEST_PIXELS: usize = 48;
 
 /// Pixels of a block are a multiple of this where rows do not matter, so that register tiles come out even.
 const BLOCK_MULTIPLE: usize = 12;
+
+/// Threads take a multiple of so many pixels, for the same reason.
+const TILE: usize = 6;
 
 /// Most bytes of input rows that are copied at once; a window that needs more gathers.
 const MOST_COPIED: usize = 1 << 22;
@@ -129,38 +133,59 @@ impl DotConvolution {
         }
     }
 
-    pub(super) fn run(&self, input: &[u8], output: &mut [u8], scratch: &mut [u8], kernels: &Kernels) {
-        let [rows, _] = self.window.output;
-        let bands = bands(rows, self.block);
+    /// Output channels of all groups.
+    fn outputs(&self) -> usize {
+        self.groups.iter().map(|group| group.channels).sum()
+    }
+
+    /// In rows where these matter, in pixels otherwise.
+    fn cut(&self) -> Cut {
+        let ([rows, columns], outputs) = (self.window.output, self.outputs());
+        let pixels = rows.saturating_mul(columns);
+        let cost = pixels.saturating_mul(self.gathered_row()).saturating_mul(outputs);
         match self.source {
-            Source::Pixels => self.run_pixels(input, output, kernels),
-            Source::Gathered => self.run_gathered(input, output, scratch, kernels),
-            Source::Input => bands.for_each(|band| self.run_band(&band, self.view(&band, input), output, kernels)),
-            Source::Bordered => bands.for_each(|band| {
-                let image = self.bordered().copy(&band, input, scratch);
-                self.run_band(&band, image, output, kernels);
-            }),
+            Source::Pixels | Source::Gathered => Cut { units: pixels, unit_bytes: outputs, multiple: TILE, cost },
+            Source::Input | Source::Bordered => {
+                Cut { units: rows, unit_bytes: columns.saturating_mul(outputs), multiple: 1, cost }
+            }
         }
     }
 
-    /// A pointwise convolution.
-    fn run_pixels(&self, input: &[u8], output: &mut [u8], kernels: &Kernels) {
+    pub(super) fn run(&self, input: &[u8], output: &mut [u8], kernels: &Kernels, crew: Crew<'_>) {
+        let cut = self.cut();
+        crew.run(cut, output, |buffers, units, output| {
+            if self.source == Source::Gathered {
+                return self.run_gathered(&units, input, output, &mut buffers.bytes, kernels);
+            }
+            for band in bands(units.len(), self.block) {
+                let output = output.get_mut(band.start * cut.unit_bytes..).unwrap_or_default();
+                let band = units.start + band.start..units.start + band.end;
+                match self.source {
+                    Source::Pixels => self.run_pixels(&band, input, output, kernels),
+                    Source::Input => self.run_band(band.len(), self.view(&band, input), output, kernels),
+                    _ => {
+                        let image = self.bordered().copy(&band, input, &mut buffers.bytes);
+                        self.run_band(band.len(), image, output, kernels);
+                    }
+                }
+            }
+        });
+    }
+
+    /// Some pixels of a pointwise convolution.
+    fn run_pixels(&self, pixels: &Range<usize>, input: &[u8], output: &mut [u8], kernels: &Kernels) {
         let (Some(weights), Some(dot)) = (self.groups.first(), kernels.dot) else { return };
-        let (block, pixels) = (self.block, self.window.outputs());
-        for start in (0..pixels).step_by(block) {
-            let count = block.min(pixels - start);
-            let call = DotGemm {
-                input: input.get(start * self.channels..).unwrap_or_default(),
-                columns: count,
-                row_pitch: 0,
-                pixel_pitch: self.channels,
-                run_pitch: 0,
-                pixels: count,
-                weights,
-                output_stride: weights.channels,
-            };
-            (dot.gemm)(&call, output.get_mut(start * weights.channels..).unwrap_or_default());
-        }
+        let call = DotGemm {
+            input: input.get(pixels.start * self.channels..).unwrap_or_default(),
+            columns: pixels.len(),
+            row_pitch: 0,
+            pixel_pitch: self.channels,
+            run_pitch: 0,
+            pixels: pixels.len(),
+            weights,
+            output_stride: weights.channels,
+        };
+        (dot.gemm)(&call, output);
     }
 
     fn view<'a>(&self, band: &Range<usize>, input: &'a [u8]) -> Image<'a> {
@@ -169,7 +194,8 @@ impl DotConvolution {
         Image { bytes: input.get(band.start * stride * row_pitch..).unwrap_or_default(), row_pitch }
     }
 
-    fn run_band(&self, band: &Range<usize>, image: Image<'_>, output: &mut [u8], kernels: &Kernels) {
+    /// So many output rows.
+    fn run_band(&self, rows: usize, image: Image<'_>, output: &mut [u8], kernels: &Kernels) {
         let (Some(weights), Some(dot)) = (self.groups.first(), kernels.dot) else { return };
         let ([stride_rows, stride_columns], [dilation, _]) = (self.window.stride, self.window.dilation);
         let [_, columns] = self.window.output;
@@ -179,23 +205,30 @@ impl DotConvolution {
             row_pitch: stride_rows * image.row_pitch,
             pixel_pitch: stride_columns * self.channels,
             run_pitch: dilation * image.row_pitch,
-            pixels: band.len() * columns,
+            pixels: rows * columns,
             weights,
             output_stride: weights.channels,
         };
-        (dot.gemm)(&call, output.get_mut(band.start * columns * weights.channels..).unwrap_or_default());
+        (dot.gemm)(&call, output);
     }
 
-    fn run_gathered(&self, input: &[u8], output: &mut [u8], scratch: &mut [u8], kernels: &Kernels) {
+    /// Some pixels, all groups of them.
+    fn run_gathered(
+        &self,
+        pixels: &Range<usize>,
+        input: &[u8],
+        output: &mut [u8],
+        scratch: &mut [u8],
+        kernels: &Kernels,
+    ) {
         let Some(dot) = kernels.dot else { return };
-        let (block, pixels, row_bytes) = (self.block, self.window.outputs(), self.gathered_row());
-        let output_channels: usize = self.groups.iter().map(|group| group.channels).sum();
+        let (row_bytes, output_channels) = (self.gathered_row(), self.outputs());
         let mut first_channel = 0;
         for (index, weights) in self.groups.iter().enumerate() {
-            for start in (0..pixels).step_by(block) {
-                let count = block.min(pixels - start);
+            for band in bands(pixels.len(), self.block) {
+                let count = band.len();
                 let Some(rows) = scratch.get_mut(..count * row_bytes) else { return };
-                self.gather(index, start, rows, input);
+                self.gather(index, pixels.start + band.start, rows, input);
                 let call = DotGemm {
                     input: rows,
                     columns: count,
@@ -206,7 +239,7 @@ impl DotConvolution {
                     weights,
                     output_stride: output_channels,
                 };
-                let output = output.get_mut(start * output_channels + first_channel..).unwrap_or_default();
+                let output = output.get_mut(band.start * output_channels + first_channel..).unwrap_or_default();
                 (dot.gemm)(&call, output);
             }
             first_channel += weights.channels;

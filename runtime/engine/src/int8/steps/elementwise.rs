@@ -1,7 +1,19 @@
 //! Steps that look at one place at a time.
 
+use std::ops::Range;
+
+use super::crew::{Crew, Cut};
 use crate::int8::kernels::{Add, Kernels, Multiply};
 use crate::int8::memory::TensorId;
+
+/// A number takes as long as so many products of a convolution.
+const COST: usize = 16;
+
+/// The same of a number that is looked up.
+const LOOK_UP_COST: usize = 32;
+
+/// Threads take about a multiple of so many numbers, which are a whole cache line.
+const MULTIPLE: usize = 64;
 
 /// A sum of two tensors of the same size.
 #[derive(Debug, Clone)]
@@ -17,8 +29,10 @@ pub struct AddStep {
 }
 
 impl AddStep {
-    pub(super) fn run(&self, a: &[u8], b: &[u8], output: &mut [u8], kernels: &Kernels) {
-        (kernels.add)(&self.add, a, b, output);
+    pub(super) fn run(&self, a: &[u8], b: &[u8], output: &mut [u8], (kernels, crew): (&Kernels, Crew<'_>)) {
+        crew.run(cut(output, 1, COST), output, |_, bytes, output| {
+            (kernels.add)(&self.add, part(a, &bytes), part(b, &bytes), output);
+        });
     }
 }
 
@@ -36,8 +50,14 @@ pub struct MultiplyStep {
 }
 
 impl MultiplyStep {
-    pub(super) fn run(&self, a: &[u8], b: &[u8], output: &mut [u8], kernels: &Kernels) {
-        (kernels.multiply)(&self.multiply, a, b, output);
+    pub(super) fn run(&self, a: &[u8], b: &[u8], output: &mut [u8], (kernels, crew): (&Kernels, Crew<'_>)) {
+        let repeats = b.len() < output.len();
+        let cut = cut(output, if repeats { b.len() } else { 1 }, COST);
+        crew.run(cut, output, |_, units, output| {
+            let bytes = units.start * cut.unit_bytes..units.end * cut.unit_bytes;
+            let b = if repeats { b } else { part(b, &bytes) };
+            (kernels.multiply)(&self.multiply, part(a, &bytes), b, output);
+        });
     }
 }
 
@@ -53,9 +73,22 @@ pub struct TableStep {
 }
 
 impl TableStep {
-    pub(super) fn run(&self, input: &[u8], output: &mut [u8]) {
-        look_up(&self.table, input, output);
+    pub(super) fn run(&self, input: &[u8], output: &mut [u8], crew: Crew<'_>) {
+        crew.run(cut(output, 1, LOOK_UP_COST), output, |_, bytes, output| {
+            look_up(&self.table, part(input, &bytes), output);
+        });
     }
+}
+
+fn cut(output: &[u8], unit_bytes: usize, cost: usize) -> Cut {
+    let unit_bytes = unit_bytes.max(1);
+    let cost = output.len().saturating_mul(cost);
+    Cut { units: output.len().div_ceil(unit_bytes), unit_bytes, multiple: MULTIPLE.div_ceil(unit_bytes), cost }
+}
+
+/// What there is of some bytes.
+fn part<'a>(bytes: &'a [u8], range: &Range<usize>) -> &'a [u8] {
+    bytes.get(range.start..range.end.min(bytes.len())).unwrap_or_default()
 }
 
 /// Maps bytes by a table; the shorter of the two lengths counts.

@@ -2,6 +2,7 @@
 
 mod border;
 mod convolution;
+mod crew;
 mod dot_convolution;
 mod elementwise;
 mod pool;
@@ -25,6 +26,8 @@ use super::kernels::Kernels;
 use super::memory::{Memory, Scratch, TensorId};
 use crate::error::InferError;
 use crate::program::Program;
+use crate::threads::Threads;
+use crew::Crew;
 
 /// One fused step.
 #[derive(Debug, Clone)]
@@ -134,20 +137,22 @@ impl Step {
         memory: &mut Memory,
         regions: &[Range<usize>],
         programs: &[Program],
-        kernels: &Kernels,
+        (kernels, threads): (&Kernels, &Threads),
     ) -> Result<(), InferError> {
-        let Memory { arena, rows, bytes, sums, slots, states } = memory;
+        let Memory { arena, buffers, slots, states } = memory;
+        let crew = Crew::new(threads, buffers);
         match self {
             Self::Add(AddStep { a, b, output, .. }) | Self::Multiply(MultiplyStep { a, b, output, .. }) => {
                 return with_two_inputs(arena, regions, (*a, *b, *output), |a, b, output| match self {
-                    Self::Add(step) => step.run(a, b, output, kernels),
-                    Self::Multiply(step) => step.run(a, b, output, kernels),
+                    Self::Add(step) => step.run(a, b, output, (kernels, crew)),
+                    Self::Multiply(step) => step.run(a, b, output, (kernels, crew)),
                     _ => {}
                 });
             }
             Self::Island(step) => {
                 let program = programs.get(step.program).zip(states.get_mut(step.program));
-                return step.run(arena, regions, slots, program.ok_or_else(inconsistent)?);
+                let program = program.ok_or_else(inconsistent)?;
+                return threads.during(|| step.run(arena, regions, slots, program));
             }
             Self::Quantise(step) => {
                 let reals = slots.get(step.slot).ok_or_else(inconsistent)?;
@@ -171,16 +176,14 @@ impl Step {
             arena.get_disjoint_mut([region(regions, input)?, region(regions, output)?]).map_err(|_| inconsistent())?;
         let input: &[u8] = input;
         match self {
-            Self::Convolution(step) => step.run(input, output, rows, kernels),
-            Self::DotConvolution(step) => step.run(input, output, bytes, kernels),
-            Self::Winograd(step) => {
-                step.run(input, output, (rows, sums), kernels.winograd.ok_or_else(inconsistent)?);
-            }
-            Self::Depthwise(step) => step.run(input, output, bytes, kernels),
-            Self::Table(step) => step.run(input, output),
-            Self::MaxPool(step) => step.run(input, output),
-            Self::AveragePool(step) => step.run(input, output),
-            Self::GlobalAverage(step) => step.run(input, output, sums, kernels),
+            Self::Convolution(step) => step.run(input, output, kernels, crew),
+            Self::DotConvolution(step) => step.run(input, output, kernels, crew),
+            Self::Winograd(step) => step.run(input, output, kernels.winograd.ok_or_else(inconsistent)?, crew),
+            Self::Depthwise(step) => step.run(input, output, kernels, crew),
+            Self::Table(step) => step.run(input, output, crew),
+            Self::MaxPool(step) => step.run(input, output, crew),
+            Self::AveragePool(step) => step.run(input, output, crew),
+            Self::GlobalAverage(step) => step.run(input, output, kernels, crew),
             Self::Copy(step) => step.run(input, output),
             Self::Resize(step) => step.run(input, output),
             Self::Add(_) | Self::Multiply(_) | Self::Island(_) => {}

@@ -1,9 +1,18 @@
 //! Steps that gather a window or the whole image into one pixel.
 
+use std::ops::Range;
+
+use super::crew::{Crew, Cut};
 use crate::int8::kernels::Kernels;
 use crate::int8::memory::TensorId;
 use crate::int8::quant::{Bounds, Quant};
 use crate::int8::window::Window;
+
+/// See [`cut`].
+const MAX_COST: usize = 8;
+
+/// See [`cut`]; each number becomes a real one.
+const AVERAGE_COST: usize = 100;
 
 /// Largest of a window; the border does not count.
 #[derive(Debug, Clone)]
@@ -18,10 +27,18 @@ pub struct MaxPool {
     pub channels: usize,
 }
 
-/// Calls `work` with each output pixel's place.
-fn places(window: &Window) -> impl Iterator<Item = (usize, usize)> {
-    let [rows, columns] = window.output;
-    (0..rows).flat_map(move |row| (0..columns).map(move |column| (row, column)))
+/// The place of each pixel of some output rows.
+fn places(window: &Window, rows: Range<usize>) -> impl Iterator<Item = (usize, usize)> {
+    let [_, columns] = window.output;
+    rows.flat_map(move |row| (0..columns).map(move |column| (row, column)))
+}
+
+/// Rows of an output of which each number takes as long as `cost` products of a convolution for each tap.
+fn cut(window: &Window, channels: usize, cost: usize) -> Cut {
+    let [units, columns] = window.output;
+    let unit_bytes = columns.saturating_mul(channels);
+    let cost = units.saturating_mul(unit_bytes).saturating_mul(window.taps()).saturating_mul(cost);
+    Cut { units, unit_bytes, multiple: 1, cost }
 }
 
 /// The input pixels under the window at an output place.
@@ -42,13 +59,15 @@ fn covered<'a>(
 }
 
 impl MaxPool {
-    pub(super) fn run(&self, input: &[u8], output: &mut [u8]) {
-        for (place, output) in places(&self.window).zip(output.chunks_exact_mut(self.channels)) {
-            output.fill(0);
-            for pixel in covered(&self.window, self.channels, input, place) {
-                output.iter_mut().zip(pixel).for_each(|(largest, &step)| *largest = (*largest).max(step));
+    pub(super) fn run(&self, input: &[u8], output: &mut [u8], crew: Crew<'_>) {
+        crew.run(cut(&self.window, self.channels, MAX_COST), output, |_, rows, output| {
+            for (place, output) in places(&self.window, rows).zip(output.chunks_exact_mut(self.channels)) {
+                output.fill(0);
+                for pixel in covered(&self.window, self.channels, input, place) {
+                    output.iter_mut().zip(pixel).for_each(|(largest, &step)| *largest = (*largest).max(step));
+                }
             }
-        }
+        });
     }
 }
 
@@ -73,9 +92,15 @@ pub struct AveragePool {
 }
 
 impl AveragePool {
-    pub(super) fn run(&self, input: &[u8], output: &mut [u8]) {
+    pub(super) fn run(&self, input: &[u8], output: &mut [u8], crew: Crew<'_>) {
+        crew.run(cut(&self.window, self.channels, AVERAGE_COST), output, |_, rows, output| {
+            self.run_rows(rows, input, output);
+        });
+    }
+
+    fn run_rows(&self, rows: Range<usize>, input: &[u8], output: &mut [u8]) {
         let [from, to] = self.quants;
-        for (place, output) in places(&self.window).zip(output.chunks_exact_mut(self.channels)) {
+        for (place, output) in places(&self.window, rows).zip(output.chunks_exact_mut(self.channels)) {
             let covered_pixels = covered(&self.window, self.channels, input, place).count();
             let count = if self.border_counts { self.window.taps() } else { covered_pixels.max(1) };
             for (channel, output) in output.iter_mut().enumerate() {
@@ -105,8 +130,9 @@ pub struct GlobalAverage {
 }
 
 impl GlobalAverage {
-    pub(super) fn run(&self, input: &[u8], output: &mut [u8], sums: &mut [i32], kernels: &Kernels) {
-        let Some(sums) = sums.get_mut(..self.channels) else { return };
+    pub(super) fn run(&self, input: &[u8], output: &mut [u8], kernels: &Kernels, crew: Crew<'_>) {
+        let sums = crew.own().and_then(|buffers| buffers.sums.get_mut(..self.channels));
+        let Some(sums) = sums else { return };
         sums.fill(self.bias);
         (kernels.sum_pixels)(input, sums);
         for (output, &sum) in output.iter_mut().zip(sums.iter()) {

@@ -1,18 +1,47 @@
 //! Both forms of a convolution against each other.
 
+use std::num::NonZeroUsize;
+use std::sync::LazyLock;
+
 use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::*;
 use crate::int8::depthwise_weights::DepthwiseWeights;
-use crate::int8::kernels::KernelChoice;
 use crate::int8::kernels::winograd::{
     Finish, Gather, POSITIONS, Product, Tiles, WinogradKernels, WinogradWeights, row_pitch, sum_pitch,
 };
 use crate::int8::kernels::winograd_portable::PORTABLE;
-use crate::int8::quant::Bounds;
+use crate::int8::kernels::{Add, KernelChoice, Multiply};
+use crate::int8::memory::Buffers;
+use crate::int8::quant::{Bounds, Quant};
 use crate::int8::weights::{DotPacking, DotWeights, Epilogue, Packed};
 use crate::int8::window::Window;
+use crate::threads::Threads;
+
+/// One, two and three threads.
+static THREADS: LazyLock<[Threads; 3]> = LazyLock::new(|| {
+    [1, 2, 3].map(|count| {
+        let count = NonZeroUsize::new(count).unwrap();
+        Threads::new(count, count).unwrap()
+    })
+});
+
+/// What `work` writes into so many bytes, which must be the same for each of [`THREADS`].
+fn on_threads(scratch: Scratch, length: usize, work: impl Fn(&mut [u8], Crew<'_>)) -> Vec<u8> {
+    let written = THREADS.each_ref().map(|threads| {
+        let mut output = vec![7; length];
+        let mut buffers: Vec<Buffers> = (0..threads.most()).map(|_| Buffers::new(scratch)).collect();
+        buffers.iter_mut().for_each(|buffers| buffers.bytes.fill(3));
+        work(&mut output, Crew::new(threads, &mut buffers).whatever_it_costs());
+        output
+    });
+    let [one, others @ ..] = written;
+    for (other, count) in others.iter().zip(2..) {
+        assert_eq!(other, &one, "{count} threads");
+    }
+    one
+}
 
 #[derive(Debug)]
 struct Layer {
@@ -66,6 +95,11 @@ impl Layer {
         vec![7; self.window.outputs() * self.filters.len()]
     }
 
+    /// What `work` writes, which must be the same on one, two and three threads.
+    fn on_threads(&self, scratch: Scratch, work: impl Fn(&mut [u8], Crew<'_>)) -> Vec<u8> {
+        on_threads(scratch, self.window.outputs() * self.filters.len(), work)
+    }
+
     fn run_in_pairs(&self, kernels: &Kernels) -> Vec<u8> {
         let groups = self.filters.chunks(self.filters.len() / self.groups);
         let step = Convolution {
@@ -76,9 +110,8 @@ impl Layer {
             border: self.border,
             groups: groups.map(|filters| Packed::new(filters, self.epilogue())).collect(),
         };
-        let mut output = self.output();
-        step.run(&self.input, &mut output, &mut vec![0; step.scratch()], kernels);
-        output
+        let scratch = Step::Convolution(step.clone()).scratch();
+        self.on_threads(scratch, |output, crew| step.run(&self.input, output, kernels, crew))
     }
 
     fn run_in_dots(&self, packing: DotPacking, kernels: &Kernels) -> Vec<u8> {
@@ -86,9 +119,8 @@ impl Layer {
         let groups = self.filters.chunks(self.filters.len() / self.groups);
         let groups = groups.map(|filters| DotWeights::new(filters, runs, packing, self.epilogue()).unwrap());
         let step = DotConvolution::new((0, 1), self.window, self.channels, self.border, groups.collect());
-        let mut output = self.output();
-        step.run(&self.input, &mut output, &mut vec![3; step.scratch()], kernels);
-        output
+        let scratch = Step::DotConvolution(step.clone()).scratch();
+        self.on_threads(scratch, |output, crew| step.run(&self.input, output, kernels, crew))
     }
 }
 
@@ -142,9 +174,8 @@ impl Layer {
         let weights = (kernels.prepare_depthwise)(&self.window, weights);
         let border = vec![self.border; self.channels.max(16)];
         let step = DepthwiseStep { input: 0, output: 1, window: self.window, border, weights };
-        let mut output = self.output();
-        step.run(&self.input, &mut output, &mut vec![3; step.scratch()], kernels);
-        output
+        let scratch = Step::Depthwise(step.clone()).scratch();
+        self.on_threads(scratch, |output, crew| step.run(&self.input, output, kernels, crew))
     }
 }
 
@@ -200,10 +231,8 @@ impl Layer {
             border: vec![self.border; self.channels],
             weights: WinogradWeights::new(&self.filters, self.epilogue()).unwrap(),
         };
-        let mut output = self.output();
-        let [rows, sums] = step.scratch();
-        step.run(&self.input, &mut output, (&mut vec![3; rows], &mut vec![3; sums]), kernels);
-        output
+        let scratch = Step::Winograd(step.clone()).scratch();
+        self.on_threads(scratch, |output, crew| step.run(&self.input, output, kernels, crew))
     }
 }
 
@@ -272,5 +301,45 @@ fn only_sums_that_can_be_four_times_as_large_suit() {
         Window { dilation: [2, 1], ..window },
     ] {
         assert!(!WinogradWeights::suit(&wrong, [16, 16], [1]), "{wrong:?}");
+    }
+}
+
+/// Images for pools and sums, with a window over them.
+fn pooled() -> impl Strategy<Value = (Window, usize, Vec<u8>)> {
+    ([1..12usize, 1..12], [1..4usize, 1..4], 1..3usize, [0..2usize, 0..2], 1..70usize).prop_flat_map(
+        |(input, kernel, stride, pad, channels)| {
+            let output =
+                std::array::from_fn(|axis| (input[axis] + 2 * pad[axis]).saturating_sub(kernel[axis]) / stride + 1);
+            let window = Window { input, output, kernel, stride: [stride, stride], dilation: [1, 1], pad };
+            vec(any::<u8>(), input[0] * input[1] * channels).prop_map(move |bytes| (window, channels, bytes))
+        },
+    )
+}
+
+proptest! {
+    #[test]
+    fn other_steps_are_the_same_on_several_threads((window, channels, bytes) in pooled(), shift in 1..50usize) {
+        let scalar = KernelChoice::Scalar.find().unwrap();
+        let (scratch, pixels) = (Scratch::default(), window.outputs() * channels);
+        let max = MaxPool { input: 0, output: 1, window, channels };
+        on_threads(scratch, pixels, |output, crew| max.run(&bytes, output, crew));
+        let quants = [0.5, 0.25].map(|scale| Quant { scale, zero_point: 3, signed: false });
+        let bounds = Bounds::full(3);
+        let average = AveragePool { input: 0, output: 1, window, channels, border_counts: true, quants, bounds };
+        on_threads(scratch, pixels, |output, crew| average.run(&bytes, output, crew));
+        let table = TableStep { input: 0, output: 1, table: Box::new(std::array::from_fn(|step| (step * shift) as u8)) };
+        let expected: Vec<u8> = bytes.iter().map(|&step| (usize::from(step) * shift) as u8).collect();
+        let looked_up = on_threads(scratch, bytes.len(), |output, crew| table.run(&bytes, output, crew));
+        prop_assert_eq!(looked_up, expected);
+        let mut other = bytes.clone();
+        other.rotate_left(shift % bytes.len());
+        let add = Add { scale_a: 0.5, scale_b: 0.75, offset_a: 1, offset_b: 2, fixed: 4.0, bounds };
+        let add = AddStep { a: 0, b: 1, output: 2, add };
+        on_threads(scratch, bytes.len(), |output, crew| add.run(&bytes, &other, output, (&scalar, crew)));
+        let multiply = Multiply { zero_points: [3, 4], scale: 0.01, fixed: 3.0, bounds };
+        let multiply = MultiplyStep { a: 0, b: 1, output: 2, multiply };
+        for other in [&other[..], &other[..channels]] {
+            on_threads(scratch, bytes.len(), |output, crew| multiply.run(&bytes, other, output, (&scalar, crew)));
+        }
     }
 }

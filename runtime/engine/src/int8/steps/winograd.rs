@@ -1,9 +1,11 @@
 //! Dense 3 x 3 convolutions by Winograd's algorithm.
 
+use super::border::bands;
+use super::crew::{Crew, Cut};
 use crate::int8::kernels::winograd::{
-    Finish, Gather, POSITIONS, Product, Tiles, WinogradKernels, WinogradWeights, row_pitch, sum_pitch,
+    Finish, Gather, POSITIONS, Product, TILE, Tiles, WinogradKernels, WinogradWeights, row_pitch, sum_pitch,
 };
-use crate::int8::memory::TensorId;
+use crate::int8::memory::{Buffers, TensorId};
 use crate::int8::weights::PANEL;
 use crate::int8::window::Window;
 
@@ -46,17 +48,32 @@ impl WinogradConvolution {
         pitches.map(|pitch| pitch.saturating_mul(POSITIONS))
     }
 
-    pub(super) fn run(
+    pub(super) fn run(&self, input: &[u8], output: &mut [u8], kernels: WinogradKernels, crew: Crew<'_>) {
+        let WinogradWeights { depth, channels, .. } = self.weights;
+        let ([rows, columns], [_, input_columns]) = (self.window.output, self.window.input);
+        let row_bytes = columns.saturating_mul(channels);
+        let cost = rows.saturating_mul(row_bytes).saturating_mul(9 * depth);
+        let cut = Cut { units: rows.div_ceil(TILE), unit_bytes: TILE * row_bytes, multiple: 1, cost };
+        crew.run(cut, output, |buffers, lines, output| {
+            let (window, first) = self.window.band(&(TILE * lines.start..rows.min(TILE * lines.end)));
+            let input = input.get(first * input_columns * depth..).unwrap_or_default();
+            self.run_window(&window, input, output, buffers, kernels);
+        });
+    }
+
+    /// Some output rows, as an image of their own.
+    fn run_window(
         &self,
+        window: &Window,
         input: &[u8],
         output: &mut [u8],
-        (rows, sums): (&mut [i16], &mut [i32]),
+        buffers: &mut Buffers,
         kernels: WinogradKernels,
     ) {
         let WinogradWeights { depth, channels, .. } = self.weights;
-        let (tiles, block) = (Tiles::of(&self.window), self.block().max(1));
-        for first in (0..tiles).step_by(block) {
-            let tiles = Tiles { window: &self.window, first, count: block.min(tiles - first) };
+        let Buffers { rows, sums, .. } = buffers;
+        for band in bands(Tiles::of(window), self.block()) {
+            let tiles = Tiles { window, first: band.start, count: band.len() };
             let gather = Gather { input, border: &self.border, channels: depth, tiles };
             (kernels.gather)(&gather, rows);
             let panels = self.weights.panels.chunks_exact((POSITIONS * depth * PANEL).max(1));
