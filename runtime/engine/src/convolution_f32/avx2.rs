@@ -3,7 +3,7 @@
 use std::arch::x86_64::*;
 
 use super::dense::{BLOCK, Part};
-use super::depthwise::{MOST_REACH, TOGETHER, Tile};
+use super::depthwise::{Line, MANY, SOME};
 
 pub(super) const LANES: usize = 8;
 pub(super) const MOST_VECTORS: usize = 2;

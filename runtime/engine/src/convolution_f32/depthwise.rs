@@ -1,45 +1,42 @@
-//! Output channels that each see one input channel.
+//! Output channels that each see one input channel: a line of positions at a time, a vector of channels after the other, so that
+//! what positions beside each other see comes from the first-level cache, and pages are few.
 
-use super::geometry::Axis;
+use std::ops::Range;
 
-/// Positions of a line that share the loads of their weights, and of the pixels where their windows overlap.
-pub(super) const TOGETHER: usize = 4;
+/// Positions of a line that share the loads of their weights: as many sums as the processor's two units have under way.
+pub(super) const MANY: usize = 8;
 
-/// Columns of the input that so many positions see, at most, where sizes are known when this is compiled.
-pub(super) const MOST_REACH: usize = (TOGETHER - 1) * 2 + 5;
+/// Where there are fewer.
+pub(super) const SOME: usize = 4;
 
-/// How many columns of the input so many positions see. Where windows have gaps each position has its own.
-pub(super) fn reach(columns: &Axis) -> usize {
-    if columns.dilation == 1 { (TOGETHER - 1) * columns.stride + columns.kernel } else { TOGETHER * columns.kernel }
+/// A row that windows see.
+#[derive(Clone, Copy)]
+pub(super) struct Row {
+    /// Its first pixel.
+    pub start: *const f32,
+    /// Which of the window's rows it is.
+    pub tap: usize,
 }
 
-/// Where one of these lies, for positions from `first` on.
-pub(super) fn column(columns: &Axis, first: usize, column: usize) -> Option<usize> {
-    if columns.dilation == 1 {
-        columns.place(first, column)
-    } else {
-        columns.place(first + column / columns.kernel, column % columns.kernel)
-    }
-}
-
-/// Some positions of a line.
-pub(super) struct Tile<'a> {
-    /// Where the pixels are: for each row of the window, the columns that [`reach`] counts.
-    pub pixels: &'a [*const f32],
+/// Positions of a line.
+pub(super) struct Line<'a> {
+    /// Those that there are.
+    pub rows: &'a [Row],
     /// Rows and columns of the window.
     pub kernel: [usize; 2],
     /// Of the columns.
     pub stride: usize,
     pub dilation: usize,
-    /// At most [`TOGETHER`].
+    pub padding: usize,
+    /// Columns of the input, and of the output.
+    pub columns: usize,
     pub positions: usize,
-    /// The first one in the line.
-    pub first: usize,
+    /// Positions whose windows lie within the picture.
+    pub inner: Range<usize>,
     pub channels: usize,
-    /// `[tap][channel]`, whole vectors.
+    /// `[vector of channels][tap][channel]`, whole vectors.
     pub weights: *const f32,
     pub bias: *const f32,
-    /// The line's.
     pub output: *mut f32,
     /// What is added, laid out as the output.
     pub other: Option<*const f32>,
@@ -47,116 +44,173 @@ pub(super) struct Tile<'a> {
     pub high: f32,
 }
 
+impl Line<'_> {
+    /// The window's columns that are there.
+    pub(super) fn taps(&self, position: usize) -> Range<usize> {
+        let first = position * self.stride;
+        let from = self.padding.saturating_sub(first).div_ceil(self.dilation);
+        let to = (self.columns + self.padding).saturating_sub(first).div_ceil(self.dilation);
+        from..to.min(self.kernel[1])
+    }
+}
+
 /// Needs what `vectors!` of the module makes.
 macro_rules! depthwise {
     ($features:literal) => {
-        /// All channels of a tile.
+        /// All channels of a line.
         ///
         /// # Safety
-        /// The processor has the features; the tile's pointers are as its fields say.
+        /// The processor has the features; the line's pointers are as its fields say.
         #[target_feature(enable = $features)]
-        pub(super) unsafe fn depthwise(tile: &Tile<'_>) {
-            // SAFETY: as the caller vouches; the sizes are the tile's own.
+        pub(super) unsafe fn depthwise(line: &Line<'_>) {
+            // SAFETY: as the caller vouches; the sizes are the line's own.
             unsafe {
-                match (tile.kernel, tile.stride, tile.dilation) {
-                    ([3, 3], 1, 1) => windows::<3, 1>(tile),
-                    ([3, 3], 2, 1) => windows::<3, 2>(tile),
-                    ([5, 5], 1, 1) => windows::<5, 1>(tile),
-                    ([5, 5], 2, 1) => windows::<5, 2>(tile),
-                    _ => any_windows(tile),
+                match (line.kernel, line.stride, line.dilation) {
+                    ([3, 3], 1, 1) => windows::<3, 1>(line),
+                    ([3, 3], 2, 1) => windows::<3, 2>(line),
+                    ([5, 5], 1, 1) => windows::<5, 1>(line),
+                    ([5, 5], 2, 1) => windows::<5, 2>(line),
+                    _ => any_windows(line, 0..line.positions, &(0..line.channels)),
                 }
             }
         }
 
         /// Windows of `K` x `K` in steps of `S`.
         #[target_feature(enable = $features)]
-        unsafe fn windows<const K: usize, const S: usize>(tile: &Tile<'_>) {
-            let reach = (TOGETHER - 1) * S + K;
-            let mut pixels = [[std::ptr::null(); MOST_REACH]; K];
-            for (row, pointers) in pixels.iter_mut().zip(tile.pixels.chunks_exact(reach)) {
-                row.iter_mut().zip(pointers).for_each(|(place, &pointer)| *place = pointer);
-            }
-            let whole = tile.channels - tile.channels % LANES;
-            // SAFETY: each row of the window has `reach` pixels of `channels` numbers.
-            unsafe {
-                for channel in (0..whole).step_by(LANES) {
-                    vector::<K, S>(tile, &pixels, channel, LANES);
-                }
-                if whole < tile.channels {
-                    vector::<K, S>(tile, &pixels, whole, tile.channels - whole);
+        unsafe fn windows<const K: usize, const S: usize>(line: &Line<'_>) {
+            for first in (0..line.channels).step_by(SOME * LANES) {
+                let some = first..line.channels.min(first + SOME * LANES);
+                // SAFETY: as above; no position is beyond the line's.
+                unsafe {
+                    any_windows(line, 0..line.inner.start, &some);
+                    for channel in some.clone().step_by(LANES) {
+                        let channels = channel..some.end.min(channel + LANES);
+                        match line.inner.len() {
+                            0 => {}
+                            MANY.. => inner::<K, S, MANY>(line, &channels),
+                            SOME.. => inner::<K, S, SOME>(line, &channels),
+                            _ => inner::<K, S, 1>(line, &channels),
+                        }
+                    }
+                    any_windows(line, line.inner.end..line.positions, &some);
                 }
             }
         }
 
-        /// So many channels of a tile.
+        /// All inner positions, `T` together; the last tile may have some of the one before.
         #[inline]
         #[target_feature(enable = $features)]
-        unsafe fn vector<const K: usize, const S: usize>(
-            tile: &Tile<'_>,
-            pixels: &[[*const f32; MOST_REACH]; K],
+        unsafe fn inner<const K: usize, const S: usize, const T: usize>(
+            line: &Line<'_>,
+            channels: &std::ops::Range<usize>,
+        ) {
+            let last = line.inner.end - T;
+            for first in line.inner.clone().step_by(T) {
+                // SAFETY: as above; there are `T` inner positions or more.
+                unsafe { tile::<K, S, T>(line, first.min(last), channels) };
+            }
+        }
+
+        /// `T` inner positions from `first` on, of a vector of channels.
+        #[inline]
+        #[target_feature(enable = $features)]
+        unsafe fn tile<const K: usize, const S: usize, const T: usize>(
+            line: &Line<'_>,
+            first: usize,
+            channels: &std::ops::Range<usize>,
+        ) {
+            let lanes = channels.len();
+            let step = line.channels;
+            // SAFETY: the windows lie within the rows; `K` times `K` vectors are weights of these channels.
+            unsafe {
+                let mut sums = [load(line.bias.add(channels.start), LANES); T];
+                let start = (first * S - line.padding) * step + channels.start;
+                for row in line.rows {
+                    let weights = line.weights.add(channels.start * K * K + row.tap * K * LANES);
+                    let row = row.start.add(start);
+                    for tap in 0..K {
+                        let weight = load(weights.add(tap * LANES), LANES);
+                        for (position, sum) in sums.iter_mut().enumerate() {
+                            let pixel = load(row.add((position * S + tap) * step), lanes);
+                            *sum = multiply_add(pixel, weight, *sum);
+                        }
+                    }
+                }
+                write(line, first, channels.start, lanes, sums);
+            }
+        }
+
+        /// Channels of windows of any size anywhere, some of whose columns are not there.
+        #[target_feature(enable = $features)]
+        unsafe fn any_windows(
+            line: &Line<'_>,
+            positions: std::ops::Range<usize>,
+            channels: &std::ops::Range<usize>,
+        ) {
+            let together = channels.end - channels.len() % (SOME * LANES);
+            for position in positions {
+                let taps = line.taps(position);
+                // SAFETY: as above.
+                unsafe {
+                    for channel in (channels.start..together).step_by(SOME * LANES) {
+                        window::<SOME>(line, position, &taps, channel, LANES);
+                    }
+                    for channel in (together..channels.end).step_by(LANES) {
+                        window::<1>(line, position, &taps, channel, (channels.end - channel).min(LANES));
+                    }
+                }
+            }
+        }
+
+        /// `V` vectors of a position's channels, as far as the window's columns are there.
+        #[inline]
+        #[target_feature(enable = $features)]
+        unsafe fn window<const V: usize>(
+            line: &Line<'_>,
+            position: usize,
+            taps: &std::ops::Range<usize>,
             channel: usize,
             lanes: usize,
         ) {
-            let width = tile.channels.next_multiple_of(LANES);
-            // SAFETY: the caller has pixels there; weights are whole vectors.
+            let [rows, columns] = line.kernel;
+            let apart = rows * columns * LANES;
+            // SAFETY: the taps see columns of the picture, which has so many lanes of each of these vectors' channels.
             unsafe {
-                let mut sums = [load(tile.bias.add(channel), LANES); TOGETHER];
-                let mut weights = tile.weights.add(channel);
-                for row in pixels {
-                    let mut columns = [spread(0.0); MOST_REACH];
-                    for (column, pixel) in columns.iter_mut().zip(row).take((TOGETHER - 1) * S + K) {
-                        *column = load(pixel.add(channel), lanes);
-                    }
-                    for tap in 0..K {
-                        let weight = load(weights, LANES);
-                        for (sum, &column) in sums.iter_mut().zip(columns.iter().skip(tap).step_by(S)) {
-                            *sum = multiply_add(column, weight, *sum);
+                let mut sums = row::<V>(line.bias.add(channel));
+                for row in line.rows {
+                    let weights = line.weights.add((channel * rows + row.tap * LANES) * columns);
+                    let start = row.start.add(channel);
+                    for tap in taps.clone() {
+                        let column = position * line.stride + tap * line.dilation - line.padding;
+                        let pixel = start.add(column * line.channels);
+                        for (vector, sum) in sums.iter_mut().enumerate() {
+                            let weight = load(weights.add(tap * LANES + vector * apart), LANES);
+                            *sum = multiply_add(load(pixel.add(vector * LANES), lanes), weight, *sum);
                         }
-                        weights = weights.add(width);
                     }
                 }
-                write(tile, channel, lanes, sums);
-            }
-        }
-
-        /// Windows of any size.
-        #[target_feature(enable = $features)]
-        unsafe fn any_windows(tile: &Tile<'_>) {
-            let [rows, columns] = tile.kernel;
-            let width = tile.channels.next_multiple_of(LANES);
-            let reach = tile.pixels.len() / rows;
-            let apart = if tile.dilation == 1 { tile.stride } else { columns };
-            for channel in (0..tile.channels).step_by(LANES) {
-                let lanes = (tile.channels - channel).min(LANES);
-                // SAFETY: as above; `reach` counts `apart` for each position before the last, and the columns.
-                unsafe {
-                    let mut sums = [load(tile.bias.add(channel), LANES); TOGETHER];
-                    let mut weights = tile.weights.add(channel);
-                    for row in tile.pixels.chunks_exact(reach) {
-                        for tap in 0..columns {
-                            let weight = load(weights, LANES);
-                            for (position, sum) in sums.iter_mut().enumerate() {
-                                let pixel = *row.get_unchecked(position * apart + tap);
-                                *sum = multiply_add(load(pixel.add(channel), lanes), weight, *sum);
-                            }
-                            weights = weights.add(width);
-                        }
-                    }
-                    write(tile, channel, lanes, sums);
+                for (vector, sum) in sums.into_iter().enumerate() {
+                    write(line, position, channel + vector * LANES, lanes, [sum]);
                 }
             }
         }
 
         #[inline]
         #[target_feature(enable = $features)]
-        unsafe fn write(tile: &Tile<'_>, channel: usize, lanes: usize, sums: [Vector; TOGETHER]) {
-            let (low, high) = (spread(tile.low), spread(tile.high));
-            for (position, sum) in (tile.first..).zip(sums).take(tile.positions) {
-                let place = position * tile.channels + channel;
+        unsafe fn write<const T: usize>(
+            line: &Line<'_>,
+            first: usize,
+            channel: usize,
+            lanes: usize,
+            sums: [Vector; T],
+        ) {
+            let (low, high) = (spread(line.low), spread(line.high));
+            for (position, sum) in (first..).zip(sums) {
+                let place = position * line.channels + channel;
                 // SAFETY: so many lanes are channels of this position.
                 unsafe {
-                    let sum = tile.other.map_or(sum, |other| add(sum, load(other.add(place), lanes)));
-                    store(tile.output.add(place), clip(sum, low, high), lanes);
+                    let sum = line.other.map_or(sum, |other| add(sum, load(other.add(place), lanes)));
+                    store(line.output.add(place), clip(sum, low, high), lanes);
                 }
             }
         }

@@ -1,5 +1,7 @@
 //! Which pixels an output position is made of.
 
+use std::ops::Range;
+
 /// A window along rows or columns.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Axis {
@@ -17,6 +19,17 @@ impl Axis {
     pub(super) fn place(&self, output: usize, tap: usize) -> Option<usize> {
         let place = (output * self.stride + tap * self.dilation).checked_sub(self.padding)?;
         (place < self.input).then_some(place)
+    }
+
+    /// Output positions whose windows lie within the picture.
+    pub(super) fn inner(&self) -> Range<usize> {
+        let end = (self.input + self.padding).checked_sub(self.reach()).map_or(0, |last| last / self.stride + 1).min(self.output);
+        self.padding.div_ceil(self.stride).min(end)..end
+    }
+
+    /// How far a window reaches.
+    pub(super) fn reach(&self) -> usize {
+        (self.kernel - 1) * self.dilation + 1
     }
 
     fn is_one_to_one(&self) -> bool {
@@ -54,6 +67,11 @@ impl Geometry {
 
     pub(super) fn taps(&self) -> usize {
         self.rows.kernel * self.columns.kernel
+    }
+
+    /// Multiplications.
+    pub(super) fn products(&self) -> usize {
+        self.positions() * self.filters * self.taps() * self.channels_seen()
     }
 
     /// Numbers of the input.

@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex};
 use tract_onnx::tract_core::internal::*;
 
 use super::dense::{self, BLOCK};
-use super::depthwise::{self, TOGETHER};
 use super::geometry::Geometry;
+use super::lines::Source;
 use super::weights::{Dense, Depthwise, Panel};
 use super::{avx2, avx512};
 use crate::threads::{self, Threads};
@@ -22,7 +22,7 @@ const DEPTHWISE_COST: usize = 4;
 const TILE: usize = 6;
 
 /// Where a part of the output begins, that part, and what is added to it.
-type Part<'a> = (usize, &'a mut [f32], Option<&'a [f32]>);
+pub(super) type Part<'a> = (usize, &'a mut [f32], Option<&'a [f32]>);
 
 /// Built without the kernels, for `make bench-f32` to compare with.
 const IS_OFF: bool = option_env!("TINYSAVER_PLAIN_TRACT").is_some();
@@ -78,6 +78,8 @@ pub(super) struct Kernel {
     pub geometry: Geometry,
     pub vectors: Vectors,
     pub weights: Weights,
+    /// A pointwise convolution that makes what this depthwise one reads, line by line, where that is more than caches hold.
+    pub before: Option<Arc<Kernel>>,
     /// Sums are clipped to these.
     pub low: f32,
     pub high: f32,
@@ -94,6 +96,7 @@ impl PartialEq for Kernel {
         same_weights
             && self.geometry == other.geometry
             && self.vectors == other.vectors
+            && self.before == other.before
             && limits(self) == limits(other)
     }
 }
@@ -109,14 +112,18 @@ impl Kernel {
         other: Option<&[f32]>,
         output: &mut [f32],
     ) -> TractResult<()> {
-        ensure!(input.len() == self.geometry.input_len());
+        ensure!(input.len() == self.first().geometry.input_len());
         ensure!(output.len() == self.geometry.positions() * self.geometry.filters);
         ensure!(other.is_none_or(|other| other.len() == output.len()));
         self.ensure_weights()?;
+        if let Some(before) = &self.before {
+            ensure!(before.makes_lines_of(self));
+            before.ensure_weights()?;
+        }
         let part = self.part_len(count).max(1);
         let others = other.into_iter().flat_map(|other| other.chunks(part).map(Some)).chain(std::iter::repeat(None));
         let parts = Mutex::new(output.chunks_mut(part).zip(others).enumerate());
-        let zeros = vec![0.0; self.geometry.channels];
+        let zeros = vec![0.0; self.first().geometry.channels];
         threads.together(count, &|| {
             let parts = std::iter::from_fn(|| threads::next(&parts))
                 .map(|(index, (output, other))| (index * part, output, other));
@@ -128,26 +135,45 @@ impl Kernel {
         Ok(())
     }
 
+    /// That which reads the input.
+    fn first(&self) -> &Self {
+        self.before.as_deref().unwrap_or(self)
+    }
+
+    /// Whether this can be `before` another.
+    pub(super) fn makes_lines_of(&self, next: &Self) -> bool {
+        let made = [self.geometry.pictures, self.geometry.rows.output, self.geometry.columns.output, self.geometry.filters];
+        let Geometry { pictures, rows, columns, channels, .. } = &next.geometry;
+        self.geometry.is_pointwise()
+            && matches!((&self.weights, &next.weights), (Weights::Dense(_), Weights::Depthwise(_)))
+            && made == [*pictures, rows.input, columns.input, *channels]
+            && self.vectors == next.vectors
+            && self.before.is_none()
+    }
+
     /// How many threads it is worth.
     pub(super) fn worth(&self) -> usize {
-        let Geometry { filters, .. } = self.geometry;
-        let products = self.geometry.positions() * filters * self.geometry.taps() * self.geometry.channels_seen();
         let cost = match &self.weights {
-            Weights::Dense(_) => products,
-            Weights::Depthwise(_) => DEPTHWISE_COST * products,
+            Weights::Dense(_) => self.geometry.products(),
+            Weights::Depthwise(_) => DEPTHWISE_COST * self.geometry.products(),
         };
-        (cost / WORTH).max(1)
+        let before = self.before.as_ref().map_or(0, |before| before.geometry.products());
+        ((cost + before) / WORTH).max(1)
     }
 
     /// Numbers of the output that a thread does at once: whole blocks of positions, which may be smaller where several share
     /// them, or whole lines.
     fn part_len(&self, threads: usize) -> usize {
-        let Geometry { columns, filters, .. } = &self.geometry;
+        let Geometry { rows, columns, filters, .. } = &self.geometry;
         match &self.weights {
             Weights::Dense(_) if threads == 1 => BLOCK * filters,
             Weights::Dense(_) => {
                 let share = self.geometry.positions().div_ceil(threads).max(1);
                 share.div_ceil(share.div_ceil(BLOCK)).next_multiple_of(TILE).min(BLOCK) * filters
+            }
+            // Lines of the same part share what is made before.
+            Weights::Depthwise(_) if self.before.is_some() => {
+                (self.geometry.pictures * rows.output).div_ceil(threads) * columns.output * filters
             }
             Weights::Depthwise(_) => columns.output * filters,
         }
@@ -171,7 +197,7 @@ impl Kernel {
         Ok(())
     }
 
-    fn dense<'a>(&self, weights: &Dense, input: &[f32], zeros: &[f32], parts: impl Iterator<Item = Part<'a>>) {
+    pub(super) fn dense<'a>(&self, weights: &Dense, input: &[f32], zeros: &[f32], parts: impl Iterator<Item = Part<'a>>) {
         let mut pixels = vec![zeros.as_ptr(); self.geometry.taps() * BLOCK];
         for (first, rows, other) in parts {
             self.look_up(first / self.geometry.filters, input, zeros, &mut pixels);
@@ -229,57 +255,10 @@ impl Kernel {
 
     /// Whole lines.
     fn depthwise<'a>(&self, weights: &Depthwise, input: &[f32], zeros: &[f32], parts: impl Iterator<Item = Part<'a>>) {
-        let Geometry { rows, columns, channels, .. } = &self.geometry;
-        let reach = depthwise::reach(columns);
-        let mut pixels = vec![zeros.as_ptr(); rows.kernel * reach];
-        // The columns that each tile sees are the same in every line.
-        let seen: Vec<Option<usize>> = (0..columns.output)
-            .step_by(TOGETHER)
-            .flat_map(|first| (0..reach).map(move |column| depthwise::column(columns, first, column)))
-            .collect();
-        let line_len = columns.output * channels;
+        let line_len = self.geometry.columns.output * self.geometry.channels;
+        let mut source = Source::new(self, input, zeros);
         for (first, output, other) in parts {
-            let line = first / line_len;
-            let (picture, row) = (line / rows.output, line % rows.output);
-            for (tile, seen) in seen.chunks_exact(reach).enumerate() {
-                for (tap, pixels) in pixels.chunks_exact_mut(reach).enumerate() {
-                    let row = rows.place(row, tap).map(|row| self.geometry.pixel(picture, row, 0));
-                    for (column, pixel) in seen.iter().zip(pixels) {
-                        let start = row.zip(*column).map(|(row, column)| row + column * channels);
-                        let numbers = start.and_then(|start| input.get(start..start + channels));
-                        *pixel = numbers.unwrap_or(zeros).as_ptr();
-                    }
-                }
-                self.tile(weights, &pixels, tile * TOGETHER, output, other);
-            }
-        }
-    }
-
-    /// Up to [`TOGETHER`] positions of a line, from `first` on.
-    fn tile(&self, weights: &Depthwise, pixels: &[*const f32], first: usize, line: &mut [f32], other: Option<&[f32]>) {
-        let Geometry { rows, columns, channels, .. } = &self.geometry;
-        let tile = depthwise::Tile {
-            pixels,
-            kernel: [rows.kernel, columns.kernel],
-            stride: columns.stride,
-            dilation: columns.dilation,
-            positions: (columns.output - first).min(TOGETHER),
-            first,
-            channels: *channels,
-            weights: weights.weights.as_ptr(),
-            bias: weights.bias.as_ptr(),
-            output: line.as_mut_ptr(),
-            other: other.map(<[f32]>::as_ptr),
-            low: self.low,
-            high: self.high,
-        };
-        // SAFETY: `Vectors` names instructions that the processor has; the pixels have `channels` numbers each, weights and
-        // bias are padded to whole vectors, and the line holds `channels` numbers for each position.
-        unsafe {
-            match self.vectors {
-                Vectors::Avx2 => avx2::depthwise(&tile),
-                Vectors::Avx512 => avx512::depthwise(&tile),
-            }
+            self.lines(weights, &mut source, first / line_len, output, other);
         }
     }
 }

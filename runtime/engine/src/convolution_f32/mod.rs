@@ -15,6 +15,7 @@ mod avx2;
 mod avx512;
 mod geometry;
 mod kernel;
+mod lines;
 mod operator;
 mod rewrite;
 #[cfg(test)]

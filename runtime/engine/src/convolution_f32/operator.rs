@@ -1,5 +1,7 @@
 //! The convolution as an operator of tract.
 
+use std::sync::Arc;
+
 use tract_onnx::tract_core::internal::*;
 use tract_onnx::tract_core::ops::Cost;
 use tract_onnx::tract_core::ops::binary::TypedBinOp;
@@ -8,6 +10,9 @@ use tract_onnx::tract_core::{as_op, op_as_typed_op, op_out_of_plan};
 
 use super::kernel::Kernel;
 use crate::threads::Threads;
+
+/// More than this between two convolutions is made line by line (`docs/figures/f32.md`): half a second-level cache.
+const MUCH_BYTES: usize = 1 << 20;
 
 /// Inputs: pictures, channels last; where `adds`, what is added to the sums, too.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,6 +51,27 @@ impl EvalOp for ConvolutionF32 {
 }
 
 impl ConvolutionF32 {
+    /// This before the depthwise convolution that alone reads it, as one operator, if more is between them than caches hold.
+    fn before(&self, model: &TypedModel, node: &TypedNode, next: &TypedNode) -> TractResult<Option<TypedModelPatch>> {
+        let Some(last) = next.op_as::<Self>() else { return Ok(None) };
+        let [input, others @ ..] = next.inputs.as_slice() else { return Ok(None) };
+        let is_much = self.output_shape().iter().product::<usize>() * size_of::<f32>() > MUCH_BYTES;
+        let fits = is_much && !self.adds && self.kernel.makes_lines_of(&last.kernel) && last.kernel.before.is_none();
+        if !fits || input.node != node.id || others.iter().any(|other| other.node == node.id) {
+            return Ok(None);
+        }
+        let mut both = last.clone();
+        both.kernel.before = Some(Arc::new(self.kernel.clone()));
+        let mut patch = TypedModelPatch::default();
+        let mut inputs = patch.taps(model, &node.inputs)?;
+        for other in others {
+            inputs.push(patch.tap_model(model, *other)?);
+        }
+        let output = patch.wire_node(&next.name, both, &inputs)?;
+        output.first().map_or(Ok(()), |&output| patch.shunt_outside(model, next.id.into(), output))?;
+        Ok(Some(patch))
+    }
+
     fn output_shape(&self) -> [usize; 4] {
         let geometry = &self.kernel.geometry;
         [geometry.pictures, geometry.rows.output, geometry.columns.output, geometry.filters]
@@ -106,14 +132,17 @@ impl TypedOp for ConvolutionF32 {
     }
 
     fn cost(&self, _inputs: &[&TypedFact]) -> TractResult<TVec<(Cost, TDim)>> {
-        let geometry = &self.kernel.geometry;
-        let count = geometry.positions() * geometry.filters * geometry.taps() * geometry.channels_seen();
+        let before = self.kernel.before.as_ref().map_or(0, |before| before.geometry.products());
+        let count = self.kernel.geometry.products() + before;
         Ok(tvec!((Cost::FMA(f32::datum_type()), count.to_dim())))
     }
 
-    /// Takes in what follows: a sum with another branch, then clips.
+    /// Takes in what follows: a sum with another branch, then clips; or becomes a part of a depthwise convolution.
     fn declutter(&self, model: &TypedModel, node: &TypedNode) -> TractResult<Option<TypedModelPatch>> {
         let Some(next) = model.single_succ(node.id)? else { return Ok(None) };
+        if let Some(both) = self.before(model, node, next)? {
+            return Ok(Some(both));
+        }
         let Some((fused, other)) = self.with(model, node, next)? else { return Ok(None) };
         let mut patch = TypedModelPatch::default();
         let mut inputs = patch.taps(model, &node.inputs)?;

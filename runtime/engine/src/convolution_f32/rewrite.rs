@@ -57,7 +57,7 @@ fn kernel(vectors: Vectors, model: &TypedModel, node: &TypedNode, conv: &Conv) -
     } else {
         Weights::Dense(Arc::new(Dense::pack(&geometry, &weights, &bias, vectors)))
     };
-    Ok(Some(Kernel { geometry, vectors, weights, low: f32::NEG_INFINITY, high: f32::INFINITY }))
+    Ok(Some(Kernel { geometry, vectors, weights, before: None, low: f32::NEG_INFINITY, high: f32::INFINITY }))
 }
 
 /// Sizes of a two-dimensional f32 convolution, if they are known.

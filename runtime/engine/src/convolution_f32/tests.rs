@@ -90,7 +90,7 @@ proptest! {
             } else {
                 Weights::Dense(Arc::new(Dense::pack(&geometry, &kernel, &bias, vectors)))
             };
-            let convolution = Kernel { geometry: geometry.clone(), vectors, weights, low, high };
+            let convolution = Kernel { geometry: geometry.clone(), vectors, weights, before: None, low, high };
             let expected = definition(&convolution, &kernel, &bias, &input, other.as_deref());
             for threads in THREADS.iter() {
                 let mut output = vec![f32::NAN; geometry.positions() * filters];

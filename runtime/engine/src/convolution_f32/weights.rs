@@ -79,7 +79,7 @@ fn split(vectors: usize, most: usize) -> impl Iterator<Item = usize> {
 /// Of a convolution whose output channels each see the input channel of the same number.
 #[derive(Debug)]
 pub(super) struct Depthwise {
-    /// `[tap][channel]`, padded with zeros to whole vectors.
+    /// `[vector of channels][tap][channel]`, padded with zeros to whole vectors.
     pub weights: Aligned<f32>,
     /// Padded likewise.
     pub bias: Aligned<f32>,
@@ -88,15 +88,17 @@ pub(super) struct Depthwise {
 impl Depthwise {
     /// From `kernel`, `[channel][tap]`.
     pub(super) fn pack(geometry: &Geometry, kernel: &[f32], bias: &[f32], vectors: Vectors) -> Self {
-        let taps = geometry.taps();
-        let width = geometry.channels.next_multiple_of(vectors.lanes());
-        let mut weights = Vec::with_capacity(taps * width);
-        for tap in 0..taps {
-            weights.extend(kernel.iter().skip(tap).step_by(taps));
-            weights.resize((tap + 1) * width, 0.0);
+        let (taps, lanes) = (geometry.taps(), vectors.lanes());
+        let mut weights = Vec::with_capacity(taps * geometry.channels.next_multiple_of(lanes));
+        for strip in kernel.chunks(taps * lanes) {
+            for tap in 0..taps {
+                let end = weights.len() + lanes;
+                weights.extend(strip.iter().skip(tap).step_by(taps));
+                weights.resize(end, 0.0);
+            }
         }
         let mut bias = bias.to_vec();
-        bias.resize(width, 0.0);
+        bias.resize(geometry.channels.next_multiple_of(lanes), 0.0);
         Self { weights: weights.into(), bias: bias.into() }
     }
 }
