@@ -78,7 +78,7 @@ pub(super) struct Kernel {
     pub geometry: Geometry,
     pub vectors: Vectors,
     pub weights: Weights,
-    /// A pointwise convolution that makes what this depthwise one reads, line by line, where that is more than caches hold.
+    /// What makes the lines that this one reads, where they are more together than caches hold.
     pub before: Option<Arc<Kernel>>,
     /// Sums are clipped to these.
     pub low: f32,
@@ -116,49 +116,53 @@ impl Kernel {
         ensure!(output.len() == self.geometry.positions() * self.geometry.filters);
         ensure!(other.is_none_or(|other| other.len() == output.len()));
         self.ensure_weights()?;
-        if let Some(before) = &self.before {
-            ensure!(before.makes_lines_of(self));
-            before.ensure_weights()?;
-        }
         let part = self.part_len(count).max(1);
         let others = other.into_iter().flat_map(|other| other.chunks(part).map(Some)).chain(std::iter::repeat(None));
         let parts = Mutex::new(output.chunks_mut(part).zip(others).enumerate());
-        let zeros = vec![0.0; self.first().geometry.channels];
+        let zeros = vec![0.0; self.chain().map(|kernel| kernel.geometry.channels).max().unwrap_or(0)];
         threads.together(count, &|| {
             let parts = std::iter::from_fn(|| threads::next(&parts))
                 .map(|(index, (output, other))| (index * part, output, other));
             match &self.weights {
-                Weights::Dense(weights) => self.dense(weights, input, &zeros, parts),
-                Weights::Depthwise(weights) => self.depthwise(weights, input, &zeros, parts),
+                Weights::Dense(weights) if self.before.is_none() => self.dense(weights, input, &zeros, parts),
+                _ => {
+                    let mut source = Source::new(self, input, &zeros);
+                    parts.for_each(|part| self.lines(&mut source, &zeros, part));
+                }
             }
         });
         Ok(())
     }
 
-    /// That which reads the input.
-    fn first(&self) -> &Self {
-        self.before.as_deref().unwrap_or(self)
+    /// This and those before it, the last one first.
+    pub(super) fn chain(&self) -> impl Iterator<Item = &Self> {
+        std::iter::successors(Some(self), |kernel| kernel.before.as_deref())
     }
 
-    /// Whether this can be `before` another.
+    /// That which reads the input.
+    fn first(&self) -> &Self {
+        self.chain().last().unwrap_or(self)
+    }
+
+    /// Whether this can be `before` another: a depthwise one before one that is pointwise, or any other before a depthwise one.
     pub(super) fn makes_lines_of(&self, next: &Self) -> bool {
         let made = [self.geometry.pictures, self.geometry.rows.output, self.geometry.columns.output, self.geometry.filters];
         let Geometry { pictures, rows, columns, channels, .. } = &next.geometry;
-        self.geometry.is_pointwise()
-            && matches!((&self.weights, &next.weights), (Weights::Dense(_), Weights::Depthwise(_)))
-            && made == [*pictures, rows.input, columns.input, *channels]
-            && self.vectors == next.vectors
-            && self.before.is_none()
+        let fits = match (&self.weights, &next.weights) {
+            (Weights::Depthwise(_), Weights::Dense(_)) => next.geometry.is_pointwise() && next.geometry.groups == 1,
+            (Weights::Dense(_), Weights::Depthwise(_)) => self.before.is_none(),
+            _ => false,
+        };
+        fits && made == [*pictures, rows.input, columns.input, *channels] && self.vectors == next.vectors
     }
 
     /// How many threads it is worth.
     pub(super) fn worth(&self) -> usize {
-        let cost = match &self.weights {
-            Weights::Dense(_) => self.geometry.products(),
-            Weights::Depthwise(_) => DEPTHWISE_COST * self.geometry.products(),
+        let cost = |kernel: &Self| match &kernel.weights {
+            Weights::Dense(_) => kernel.geometry.products(),
+            Weights::Depthwise(_) => DEPTHWISE_COST * kernel.geometry.products(),
         };
-        let before = self.before.as_ref().map_or(0, |before| before.geometry.products());
-        ((cost + before) / WORTH).max(1)
+        (self.chain().map(cost).sum::<usize>() / WORTH).max(1)
     }
 
     /// Numbers of the output that a thread does at once: whole blocks of positions, which may be smaller where several share
@@ -166,14 +170,14 @@ impl Kernel {
     fn part_len(&self, threads: usize) -> usize {
         let Geometry { rows, columns, filters, .. } = &self.geometry;
         match &self.weights {
+            // Lines of the same part share what is made before.
+            _ if self.before.is_some() => {
+                (self.geometry.pictures * rows.output).div_ceil(threads) * columns.output * filters
+            }
             Weights::Dense(_) if threads == 1 => BLOCK * filters,
             Weights::Dense(_) => {
                 let share = self.geometry.positions().div_ceil(threads).max(1);
                 share.div_ceil(share.div_ceil(BLOCK)).next_multiple_of(TILE).min(BLOCK) * filters
-            }
-            // Lines of the same part share what is made before.
-            Weights::Depthwise(_) if self.before.is_some() => {
-                (self.geometry.pictures * rows.output).div_ceil(threads) * columns.output * filters
             }
             Weights::Depthwise(_) => columns.output * filters,
         }
@@ -194,7 +198,9 @@ impl Kernel {
                 ensure!((weights.weights.len(), weights.bias.len()) == (taps * width, width));
             }
         }
-        Ok(())
+        let Some(before) = &self.before else { return Ok(()) };
+        ensure!(before.makes_lines_of(self));
+        before.ensure_weights()
     }
 
     pub(super) fn dense<'a>(&self, weights: &Dense, input: &[f32], zeros: &[f32], parts: impl Iterator<Item = Part<'a>>) {
@@ -250,15 +256,6 @@ impl Kernel {
                 Vectors::Avx2 => avx2::dense(&part, panel.vectors),
                 Vectors::Avx512 => avx512::dense(&part, panel.vectors),
             }
-        }
-    }
-
-    /// Whole lines.
-    fn depthwise<'a>(&self, weights: &Depthwise, input: &[f32], zeros: &[f32], parts: impl Iterator<Item = Part<'a>>) {
-        let line_len = self.geometry.columns.output * self.geometry.channels;
-        let mut source = Source::new(self, input, zeros);
-        for (first, output, other) in parts {
-            self.lines(weights, &mut source, first / line_len, output, other);
         }
     }
 }

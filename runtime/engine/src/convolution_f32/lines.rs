@@ -1,91 +1,104 @@
-//! Depthwise convolutions, line by line.
+//! Convolutions line by line: depthwise ones, and those that make each other's lines.
 
 use super::dense::BLOCK;
 use super::depthwise::{Line, Row};
 use super::geometry::Geometry;
-use super::kernel::{Kernel, Vectors, Weights};
+use super::kernel::{Kernel, Part, Vectors, Weights};
 use super::weights::{Dense, Depthwise};
 use super::{avx2, avx512};
 use crate::int8::aligned::Aligned;
 
-/// Rows of pictures, channels last.
+/// Lines of pictures, channels last.
 pub(super) enum Source<'a> {
-    Pictures { numbers: &'a [f32], geometry: &'a Geometry },
-    Made(Made<'a>),
+    Pictures(&'a [f32]),
+    Made(Box<Made<'a>>),
 }
 
-/// Rows that another convolution makes when they are asked for, which are as many as a window sees.
+/// Lines that another convolution makes when they are asked for; those stay that a window sees.
 pub(super) struct Made<'a> {
     kernel: &'a Kernel,
-    weights: &'a Dense,
-    input: &'a [f32],
+    source: Source<'a>,
     zeros: &'a [f32],
-    rows: Aligned<f32>,
-    /// Which row is in each place. Row `r` of all pictures' is in the place `r` modulo their count.
+    lines: Aligned<f32>,
+    /// Which line is in each place: line `l` of all pictures' in the place `l` modulo their count.
     held: Vec<Option<usize>>,
 }
 
 impl<'a> Source<'a> {
-    /// What `kernel` reads, made of `input`; `zeros` are a pixel of that.
+    /// What `kernel` reads, made of `input`; `zeros` are enough for a pixel of any of those before it.
     pub(super) fn new(kernel: &'a Kernel, input: &'a [f32], zeros: &'a [f32]) -> Self {
-        match kernel.before.as_deref().map(|before| (before, &before.weights)) {
-            Some((before, Weights::Dense(weights))) => {
-                let places = kernel.geometry.rows.reach();
-                let rows = Aligned::zeros(places * before.geometry.columns.output * before.geometry.filters);
-                Self::Made(Made { kernel: before, weights, input, zeros, rows, held: vec![None; places] })
-            }
-            _ => Self::Pictures { numbers: input, geometry: &kernel.geometry },
-        }
+        let Some(before) = kernel.before.as_deref() else { return Self::Pictures(input) };
+        let places = kernel.geometry.rows.reach();
+        let lines = Aligned::zeros(places * before.line_len());
+        let source = Self::new(before, input, zeros);
+        Self::Made(Box::new(Made { kernel: before, source, zeros, lines, held: vec![None; places] }))
     }
 
-    /// One that there is. It stays where it is until one is asked for that is further away than a window reaches.
-    fn row(&mut self, picture: usize, row: usize) -> &[f32] {
+    /// One of `length` numbers that there is. It stays where it is until one is asked for that a window does not see with it.
+    fn line(&mut self, line: usize, length: usize) -> &[f32] {
         match self {
-            Self::Pictures { numbers, geometry } => {
-                let start = geometry.pixel(picture, row, 0);
-                numbers.get(start..start + geometry.columns.input * geometry.channels).unwrap_or_default()
-            }
-            Self::Made(made) => made.row(picture, row),
+            Self::Pictures(numbers) => numbers.get(line * length..(line + 1) * length).unwrap_or_default(),
+            Self::Made(made) => made.line(line),
         }
     }
 }
 
 impl Made<'_> {
-    fn row(&mut self, picture: usize, row: usize) -> &[f32] {
-        let Geometry { rows, columns, filters, .. } = &self.kernel.geometry;
-        let row = picture * rows.output + row;
-        let (length, place) = (columns.output * filters, row % self.held.len());
-        let numbers = self.rows.get_mut(place * length..(place + 1) * length).unwrap_or_default();
-        if self.held.get_mut(place).is_some_and(|held| held.replace(row) != Some(row)) {
-            let blocks = numbers.chunks_mut(BLOCK * filters).enumerate();
-            let parts = blocks.map(|(block, numbers)| (row * length + block * BLOCK * filters, numbers, None));
-            self.kernel.dense(self.weights, self.input, self.zeros, parts);
+    fn line(&mut self, line: usize) -> &[f32] {
+        let (length, place) = (self.kernel.line_len(), line % self.held.len());
+        let numbers = self.lines.get_mut(place * length..(place + 1) * length).unwrap_or_default();
+        if self.held.get_mut(place).is_some_and(|held| held.replace(line) != Some(line)) {
+            self.kernel.lines(&mut self.source, self.zeros, (line * length, numbers, None));
         }
         numbers
     }
 }
 
 impl Kernel {
-    /// The lines of the output from `first` on, as many as `output` holds.
-    pub(super) fn lines(
-        &self,
-        weights: &Depthwise,
-        source: &mut Source<'_>,
-        first: usize,
-        output: &mut [f32],
-        other: Option<&[f32]>,
-    ) {
-        let Geometry { rows, columns, channels, .. } = &self.geometry;
-        let line_len = columns.output * channels;
-        let mut others = other.map(|other| other.chunks(line_len));
-        let mut window = Vec::with_capacity(rows.kernel);
-        for (line, output) in (first..).zip(output.chunks_mut(line_len)) {
-            let (picture, row) = (line / rows.output, line % rows.output);
-            window.clear();
-            let places = (0..rows.kernel).filter_map(|tap| Some((tap, rows.place(row, tap)?)));
-            window.extend(places.map(|(tap, row)| Row { start: source.row(picture, row).as_ptr(), tap }));
-            self.line(weights, &window, output, others.as_mut().and_then(Iterator::next));
+    /// Numbers of a line of the output.
+    fn line_len(&self) -> usize {
+        self.geometry.columns.output * self.geometry.filters
+    }
+
+    /// Whole lines of the output.
+    pub(super) fn lines(&self, source: &mut Source<'_>, zeros: &[f32], (first, output, other): Part<'_>) {
+        let length = self.line_len();
+        let mut others = other.map(|other| other.chunks(length));
+        let mut window = Vec::with_capacity(self.geometry.rows.kernel);
+        for (line, output) in (first / length..).zip(output.chunks_mut(length)) {
+            let other = others.as_mut().and_then(Iterator::next);
+            match &self.weights {
+                Weights::Dense(weights) => self.dense_line(weights, source, zeros, (line * length, output, other)),
+                Weights::Depthwise(weights) => {
+                    self.window(source, line, &mut window);
+                    self.line(weights, &window, output, other);
+                }
+            }
         }
+    }
+
+    fn dense_line(&self, weights: &Dense, source: &mut Source<'_>, zeros: &[f32], (first, output, other): Part<'_>) {
+        let length = BLOCK * self.geometry.filters;
+        // Where lines are made this is pointwise, and its one line all that it sees.
+        let (input, first) = match source {
+            Source::Pictures(numbers) => (*numbers, first),
+            Source::Made(made) => (made.line(first / self.line_len()), 0),
+        };
+        let others = other.into_iter().flat_map(|other| other.chunks(length).map(Some)).chain(std::iter::repeat(None));
+        let parts = output.chunks_mut(length).zip(others).enumerate();
+        self.dense(weights, input, zeros, parts.map(|(block, (part, other))| (first + block * length, part, other)));
+    }
+
+    /// The lines that a line of the output sees.
+    fn window(&self, source: &mut Source<'_>, line: usize, window: &mut Vec<Row>) {
+        let Geometry { rows, columns, channels, .. } = &self.geometry;
+        let (picture, row) = (line / rows.output, line % rows.output);
+        let places = (0..rows.kernel).filter_map(|tap| Some((tap, rows.place(row, tap)?)));
+        window.clear();
+        window.extend(places.map(|(tap, row)| {
+            let start = source.line(picture * rows.input + row, columns.input * channels).as_ptr();
+            Row { start, tap }
+        }));
     }
 
     fn line(&self, weights: &Depthwise, window: &[Row], output: &mut [f32], other: Option<&[f32]>) {

@@ -51,7 +51,7 @@ impl EvalOp for ConvolutionF32 {
 }
 
 impl ConvolutionF32 {
-    /// This before the depthwise convolution that alone reads it, as one operator, if more is between them than caches hold.
+    /// This before the convolution that alone reads it, as one operator, if more is between them than caches hold.
     fn before(&self, model: &TypedModel, node: &TypedNode, next: &TypedNode) -> TractResult<Option<TypedModelPatch>> {
         let Some(last) = next.op_as::<Self>() else { return Ok(None) };
         let [input, others @ ..] = next.inputs.as_slice() else { return Ok(None) };
@@ -132,12 +132,11 @@ impl TypedOp for ConvolutionF32 {
     }
 
     fn cost(&self, _inputs: &[&TypedFact]) -> TractResult<TVec<(Cost, TDim)>> {
-        let before = self.kernel.before.as_ref().map_or(0, |before| before.geometry.products());
-        let count = self.kernel.geometry.products() + before;
+        let count: usize = self.kernel.chain().map(|kernel| kernel.geometry.products()).sum();
         Ok(tvec!((Cost::FMA(f32::datum_type()), count.to_dim())))
     }
 
-    /// Takes in what follows: a sum with another branch, then clips; or becomes a part of a depthwise convolution.
+    /// Takes in what follows: a sum with another branch, then clips; or becomes the one that makes the next one's lines.
     fn declutter(&self, model: &TypedModel, node: &TypedNode) -> TractResult<Option<TypedModelPatch>> {
         let Some(next) = model.single_succ(node.id)? else { return Ok(None) };
         if let Some(both) = self.before(model, node, next)? {
