@@ -22,8 +22,8 @@ pub(super) unsafe fn dense(part: &Part<'_>, vectors: usize) {
     // SAFETY: as the caller vouches; 6 and 8 divide `BLOCK`.
     unsafe {
         match vectors {
-            1 => tiles::<1, 8>(part),
-            _ => tiles::<2, 6>(part),
+            1 => tiles::<1, 8, 4>(part),
+            _ => tiles::<2, 6, 3>(part),
         }
     }
 }

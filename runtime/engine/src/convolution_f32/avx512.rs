@@ -22,10 +22,10 @@ pub(super) unsafe fn dense(part: &Part<'_>, vectors: usize) {
     // SAFETY: as the caller vouches; 6 and 8 divide `BLOCK`.
     unsafe {
         match vectors {
-            1 => tiles::<1, 8>(part),
-            2 => tiles::<2, 8>(part),
-            3 => tiles::<3, 8>(part),
-            _ => tiles::<4, 6>(part),
+            1 => tiles::<1, 8, 4>(part),
+            2 => tiles::<2, 8, 4>(part),
+            3 => tiles::<3, 8, 4>(part),
+            _ => tiles::<4, 6, 3>(part),
         }
     }
 }

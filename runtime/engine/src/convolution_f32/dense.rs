@@ -31,15 +31,21 @@ pub(super) struct Part<'a> {
 /// Needs what `vectors!` of the module makes.
 macro_rules! dense {
     ($features:literal) => {
-        /// Output positions `P` at a time, channels in `V` vectors.
+        /// Output positions `P` at a time, or `H` where no more are left, channels in `V` vectors.
         ///
         /// # Safety
-        /// The processor has the features; the part's pointers are as its fields say; `P` divides `BLOCK`.
+        /// The processor has the features; the part's pointers are as its fields say; `P` divides `BLOCK`, and `H` is less.
         #[target_feature(enable = $features)]
-        unsafe fn tiles<const V: usize, const P: usize>(part: &Part<'_>) {
-            for at in (0..part.positions).step_by(P) {
+        unsafe fn tiles<const V: usize, const P: usize, const H: usize>(part: &Part<'_>) {
+            let rest = part.positions % P;
+            let whole = if rest > H { part.positions } else { part.positions - rest };
+            for at in (0..whole).step_by(P) {
                 // SAFETY: `P` divides `BLOCK`, so the pixels up to `at + P` are there.
                 unsafe { finish(part, at, sums::<V, P>(part, at)) };
+            }
+            if whole < part.positions {
+                // SAFETY: `H` is less than `P`.
+                unsafe { finish(part, whole, sums::<V, H>(part, whole)) };
             }
         }
 

@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+const FEW_CHANNELS: usize = 16;
+
 /// A window along rows or columns.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Axis {
@@ -65,6 +67,26 @@ impl Geometry {
         self.groups == self.channels && self.groups == self.filters
     }
 
+    /// Whether pixels beside each other are read as one run of numbers, which is worth it where they have few channels.
+    pub(super) fn reads_runs(&self) -> bool {
+        self.groups == 1 && self.columns.dilation == 1 && self.columns.kernel > 1 && self.channels < FEW_CHANNELS
+    }
+
+    /// What a position is made of: from so many places, so many numbers that lie together.
+    pub(super) fn reads(&self) -> [usize; 2] {
+        if self.reads_runs() {
+            [self.rows.kernel, self.columns.kernel * self.channels]
+        } else {
+            [self.taps(), self.channels_seen()]
+        }
+    }
+
+    /// Most numbers that are read in one place.
+    pub(super) fn zeros(&self) -> usize {
+        let [_, together] = self.reads();
+        together.max(self.channels)
+    }
+
     pub(super) fn taps(&self) -> usize {
         self.rows.kernel * self.columns.kernel
     }
@@ -88,6 +110,15 @@ impl Geometry {
     pub(super) fn locate(&self, position: usize) -> [usize; 3] {
         let line = position / self.columns.output;
         [line / self.rows.output, line % self.rows.output, position % self.columns.output]
+    }
+
+    /// Picture, row and column of the output position after this one.
+    pub(super) fn next(&self, [picture, row, column]: [usize; 3]) -> [usize; 3] {
+        match [row + 1 < self.rows.output, column + 1 < self.columns.output] {
+            [_, true] => [picture, row, column + 1],
+            [true, false] => [picture, row + 1, 0],
+            [false, false] => [picture + 1, 0, 0],
+        }
     }
 
     /// Where a pixel of the input begins.

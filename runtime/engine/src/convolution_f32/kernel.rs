@@ -119,7 +119,7 @@ impl Kernel {
         let part = self.part_len(count).max(1);
         let others = other.into_iter().flat_map(|other| other.chunks(part).map(Some)).chain(std::iter::repeat(None));
         let parts = Mutex::new(output.chunks_mut(part).zip(others).enumerate());
-        let zeros = vec![0.0; self.chain().map(|kernel| kernel.geometry.channels).max().unwrap_or(0)];
+        let zeros = vec![0.0; self.chain().map(|kernel| kernel.geometry.zeros()).max().unwrap_or(0)];
         threads.together(count, &|| {
             let parts = std::iter::from_fn(|| threads::next(&parts))
                 .map(|(index, (output, other))| (index * part, output, other));
@@ -204,11 +204,61 @@ impl Kernel {
     }
 
     pub(super) fn dense<'a>(&self, weights: &Dense, input: &[f32], zeros: &[f32], parts: impl Iterator<Item = Part<'a>>) {
-        let mut pixels = vec![zeros.as_ptr(); self.geometry.taps() * BLOCK];
+        let [places, together] = self.geometry.reads();
+        let mut pixels = vec![zeros.as_ptr(); places * BLOCK];
+        let mut border = if self.geometry.reads_runs() { vec![0.0; pixels.len() * together] } else { Vec::new() };
         for (first, rows, other) in parts {
-            self.look_up(first / self.geometry.filters, input, zeros, &mut pixels);
+            let first = first / self.geometry.filters;
+            if self.geometry.reads_runs() {
+                self.look_up_runs(first, input, zeros, &mut border, &mut pixels);
+            } else {
+                self.look_up(first, input, zeros, &mut pixels);
+            }
             for panel in &weights.panels {
                 self.part(panel, &pixels, rows, other);
+            }
+        }
+    }
+
+    /// Runs of pixels of the positions from `first` on. In the picture's border they are put together in `border`.
+    fn look_up_runs(
+        &self,
+        first: usize,
+        input: &[f32],
+        zeros: &[f32],
+        border: &mut [f32],
+        pixels: &mut [*const f32],
+    ) {
+        let Geometry { rows, columns, channels, .. } = &self.geometry;
+        let [_, together] = self.geometry.reads();
+        let inner = columns.inner();
+        let mut place = self.geometry.locate(first);
+        for position in 0..BLOCK {
+            let [picture, row, column] = place;
+            place = self.geometry.next(place);
+            for tap in 0..rows.kernel {
+                let index = tap * BLOCK + position;
+                let (Some(pixel), Some(border)) =
+                    (pixels.get_mut(index), border.get_mut(index * together..(index + 1) * together))
+                else {
+                    continue;
+                };
+                *pixel = zeros.as_ptr();
+                let Some(row) = rows.place(row, tap) else { continue };
+                let start = self.geometry.pixel(picture, row, 0);
+                if inner.contains(&column) {
+                    let start = start + (column * columns.stride - columns.padding) * channels;
+                    *pixel = input.get(start..start + together).unwrap_or(zeros).as_ptr();
+                    continue;
+                }
+                for (tap, pixel) in border.chunks_exact_mut(*channels).enumerate() {
+                    let from = columns.place(column, tap).map(|column| start + column * channels);
+                    match from.and_then(|from| input.get(from..from + channels)) {
+                        Some(numbers) => pixel.copy_from_slice(numbers),
+                        None => pixel.fill(0.0),
+                    }
+                }
+                *pixel = border.as_ptr();
             }
         }
     }
@@ -234,10 +284,11 @@ impl Kernel {
     }
 
     fn part(&self, panel: &Panel, pixels: &[*const f32], rows: &mut [f32], other: Option<&[f32]>) {
+        let [_, channels] = self.geometry.reads();
         let part = dense::Part {
             pixels,
             positions: rows.len() / self.geometry.filters,
-            channels: self.geometry.channels_seen(),
+            channels,
             seen: panel.seen,
             weights: panel.weights.as_ptr(),
             bias: panel.bias.as_ptr(),
