@@ -2,7 +2,7 @@
 
 use std::arch::x86_64::*;
 
-use super::dense::{BLOCK, Part};
+use super::dense::{BLOCK, LINE, Part, bring};
 use super::depthwise::{Line, MANY, SOME};
 
 pub(super) const LANES: usize = 8;

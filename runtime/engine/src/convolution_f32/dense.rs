@@ -1,5 +1,7 @@
 //! Output channels that each see all input channels, or a group of them: a matrix product whose rows lie where the picture has them.
 
+use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
+
 /// Output positions whose pixels are looked up together; a multiple of what each kernel does at once.
 pub(super) const BLOCK: usize = 48;
 
@@ -15,6 +17,8 @@ pub(super) struct Part<'a> {
     /// The panel's, `[tap][input channel][output channel]`, whole vectors.
     pub weights: *const f32,
     pub bias: *const f32,
+    /// Weights that are used next, as many or fewer: those of this part lie near when its positions are done.
+    pub next: *const f32,
     /// Channels of the panel, and the first of them.
     pub filters: usize,
     pub first: usize,
@@ -26,6 +30,16 @@ pub(super) struct Part<'a> {
     pub stride: usize,
     pub low: f32,
     pub high: f32,
+}
+
+/// Numbers of a cache line.
+pub(super) const LINE: usize = 16;
+
+/// Asks for a cache line to be brought into the second-level cache, from wherever it is.
+#[inline(always)]
+pub(super) fn bring(numbers: *const f32) {
+    // SAFETY: this is no access; any address may be named.
+    unsafe { _mm_prefetch::<_MM_HINT_T1>(numbers.cast()) };
 }
 
 /// Needs what `vectors!` of the module makes.
@@ -56,6 +70,7 @@ macro_rules! dense {
             unsafe {
                 let mut sums = [row::<V>(part.bias); P];
                 let mut weights = part.weights;
+                let mut ahead = part.next.wrapping_add(at / P * LINE * part.channels * (part.pixels.len() / BLOCK));
                 for tap in part.pixels.chunks_exact(BLOCK) {
                     let mut pixels = [std::ptr::null(); P];
                     for (pixel, start) in pixels.iter_mut().zip(tap.get_unchecked(at..at + P)) {
@@ -63,6 +78,8 @@ macro_rules! dense {
                     }
                     for channel in 0..part.channels {
                         let row = row::<V>(weights);
+                        bring(ahead);
+                        ahead = ahead.wrapping_add(LINE);
                         for (sums, pixel) in sums.iter_mut().zip(pixels) {
                             let value = spread(*pixel.add(channel));
                             for (sum, &weight) in sums.iter_mut().zip(&row) {

@@ -142,11 +142,7 @@ macro_rules! depthwise {
 
         /// Channels of windows of any size anywhere, some of whose columns are not there.
         #[target_feature(enable = $features)]
-        unsafe fn any_windows(
-            line: &Line<'_>,
-            positions: std::ops::Range<usize>,
-            channels: &std::ops::Range<usize>,
-        ) {
+        unsafe fn any_windows(line: &Line<'_>, positions: std::ops::Range<usize>, channels: &std::ops::Range<usize>) {
             let together = channels.end - channels.len() % (SOME * LANES);
             for position in positions {
                 let taps = line.taps(position);

@@ -25,7 +25,10 @@ impl Axis {
 
     /// Output positions whose windows lie within the picture.
     pub(super) fn inner(&self) -> Range<usize> {
-        let end = (self.input + self.padding).checked_sub(self.reach()).map_or(0, |last| last / self.stride + 1).min(self.output);
+        let end = (self.input + self.padding)
+            .checked_sub(self.reach())
+            .map_or(0, |last| last / self.stride + 1)
+            .min(self.output);
         self.padding.div_ceil(self.stride).min(end)..end
     }
 

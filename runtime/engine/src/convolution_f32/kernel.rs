@@ -146,7 +146,8 @@ impl Kernel {
 
     /// Whether this can be `before` another: a depthwise one before one that is pointwise, or any other before a depthwise one.
     pub(super) fn makes_lines_of(&self, next: &Self) -> bool {
-        let made = [self.geometry.pictures, self.geometry.rows.output, self.geometry.columns.output, self.geometry.filters];
+        let made =
+            [self.geometry.pictures, self.geometry.rows.output, self.geometry.columns.output, self.geometry.filters];
         let Geometry { pictures, rows, columns, channels, .. } = &next.geometry;
         let fits = match (&self.weights, &next.weights) {
             (Weights::Depthwise(_), Weights::Dense(_)) => next.geometry.is_pointwise() && next.geometry.groups == 1,
@@ -203,7 +204,13 @@ impl Kernel {
         before.ensure_weights()
     }
 
-    pub(super) fn dense<'a>(&self, weights: &Dense, input: &[f32], zeros: &[f32], parts: impl Iterator<Item = Part<'a>>) {
+    pub(super) fn dense<'a>(
+        &self,
+        weights: &Dense,
+        input: &[f32],
+        zeros: &[f32],
+        parts: impl Iterator<Item = Part<'a>>,
+    ) {
         let [places, together] = self.geometry.reads();
         let mut pixels = vec![zeros.as_ptr(); places * BLOCK];
         let mut border = if self.geometry.reads_runs() { vec![0.0; pixels.len() * together] } else { Vec::new() };
@@ -214,21 +221,15 @@ impl Kernel {
             } else {
                 self.look_up(first, input, zeros, &mut pixels);
             }
-            for panel in &weights.panels {
-                self.part(panel, &pixels, rows, other);
+            let following = weights.panels.iter().skip(1).chain(weights.panels.last());
+            for (panel, next) in weights.panels.iter().zip(following) {
+                self.part(panel, next, &pixels, rows, other);
             }
         }
     }
 
     /// Runs of pixels of the positions from `first` on. In the picture's border they are put together in `border`.
-    fn look_up_runs(
-        &self,
-        first: usize,
-        input: &[f32],
-        zeros: &[f32],
-        border: &mut [f32],
-        pixels: &mut [*const f32],
-    ) {
+    fn look_up_runs(&self, first: usize, input: &[f32], zeros: &[f32], border: &mut [f32], pixels: &mut [*const f32]) {
         let Geometry { rows, columns, channels, .. } = &self.geometry;
         let [_, together] = self.geometry.reads();
         let inner = columns.inner();
@@ -283,7 +284,7 @@ impl Kernel {
         }
     }
 
-    fn part(&self, panel: &Panel, pixels: &[*const f32], rows: &mut [f32], other: Option<&[f32]>) {
+    fn part(&self, panel: &Panel, next: &Panel, pixels: &[*const f32], rows: &mut [f32], other: Option<&[f32]>) {
         let [_, channels] = self.geometry.reads();
         let part = dense::Part {
             pixels,
@@ -292,6 +293,7 @@ impl Kernel {
             seen: panel.seen,
             weights: panel.weights.as_ptr(),
             bias: panel.bias.as_ptr(),
+            next: next.weights.as_ptr(),
             filters: panel.filters,
             first: panel.first,
             output: rows.as_mut_ptr(),

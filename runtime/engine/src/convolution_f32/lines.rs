@@ -34,23 +34,30 @@ impl<'a> Source<'a> {
         Self::Made(Box::new(Made { kernel: before, source, zeros, lines, held: vec![None; places] }))
     }
 
-    /// One of `length` numbers that there is. It stays where it is until one is asked for that a window does not see with it.
-    fn line(&mut self, line: usize, length: usize) -> &[f32] {
-        match self {
-            Self::Pictures(numbers) => numbers.get(line * length..(line + 1) * length).unwrap_or_default(),
-            Self::Made(made) => made.line(line),
+    /// Makes a line, if it is not there. Lines stay where they are as long as a window sees them together with new ones.
+    fn make(&mut self, line: usize) {
+        if let Self::Made(made) = self {
+            made.make(line);
         }
+    }
+
+    /// One of `length` numbers that is there.
+    fn line(&self, line: usize, length: usize) -> &[f32] {
+        let (numbers, place) = match self {
+            Self::Pictures(numbers) => (*numbers, line),
+            Self::Made(made) => (&*made.lines, line % made.held.len()),
+        };
+        numbers.get(place * length..(place + 1) * length).unwrap_or_default()
     }
 }
 
 impl Made<'_> {
-    fn line(&mut self, line: usize) -> &[f32] {
+    fn make(&mut self, line: usize) {
         let (length, place) = (self.kernel.line_len(), line % self.held.len());
-        let numbers = self.lines.get_mut(place * length..(place + 1) * length).unwrap_or_default();
         if self.held.get_mut(place).is_some_and(|held| held.replace(line) != Some(line)) {
+            let numbers = self.lines.get_mut(place * length..(place + 1) * length).unwrap_or_default();
             self.kernel.lines(&mut self.source, self.zeros, (line * length, numbers, None));
         }
-        numbers
     }
 }
 
@@ -82,7 +89,11 @@ impl Kernel {
         // Where lines are made this is pointwise, and its one line all that it sees.
         let (input, first) = match source {
             Source::Pictures(numbers) => (*numbers, first),
-            Source::Made(made) => (made.line(first / self.line_len()), 0),
+            Source::Made(_) => {
+                let line = first / self.line_len();
+                source.make(line);
+                (source.line(line, self.geometry.columns.input * self.geometry.channels), 0)
+            }
         };
         let others = other.into_iter().flat_map(|other| other.chunks(length).map(Some)).chain(std::iter::repeat(None));
         let parts = output.chunks_mut(length).zip(others).enumerate();
@@ -93,12 +104,11 @@ impl Kernel {
     fn window(&self, source: &mut Source<'_>, line: usize, window: &mut Vec<Row>) {
         let Geometry { rows, columns, channels, .. } = &self.geometry;
         let (picture, row) = (line / rows.output, line % rows.output);
-        let places = (0..rows.kernel).filter_map(|tap| Some((tap, rows.place(row, tap)?)));
+        let lines = (0..rows.kernel).filter_map(|tap| Some((tap, picture * rows.input + rows.place(row, tap)?)));
+        lines.clone().for_each(|(_, line)| source.make(line));
         window.clear();
-        window.extend(places.map(|(tap, row)| {
-            let start = source.line(picture * rows.input + row, columns.input * channels).as_ptr();
-            Row { start, tap }
-        }));
+        window
+            .extend(lines.map(|(tap, line)| Row { start: source.line(line, columns.input * channels).as_ptr(), tap }));
     }
 
     fn line(&self, weights: &Depthwise, window: &[Row], output: &mut [f32], other: Option<&[f32]>) {

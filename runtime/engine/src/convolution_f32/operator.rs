@@ -8,11 +8,12 @@ use tract_onnx::tract_core::ops::binary::TypedBinOp;
 use tract_onnx::tract_core::ops::math::{Add, Max, Min};
 use tract_onnx::tract_core::{as_op, op_as_typed_op, op_out_of_plan};
 
+use super::geometry::Geometry;
 use super::kernel::Kernel;
 use crate::threads::Threads;
 
-/// More than this between two convolutions is made line by line (`docs/figures/f32.md`): half a second-level cache.
-const MUCH_BYTES: usize = 1 << 20;
+/// More than this of a picture between two convolutions is made line by line: a quarter of a second-level cache.
+const MUCH_BYTES: usize = 1 << 19;
 
 /// Inputs: pictures, channels last; where `adds`, what is added to the sums, too.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,7 +56,8 @@ impl ConvolutionF32 {
     fn before(&self, model: &TypedModel, node: &TypedNode, next: &TypedNode) -> TractResult<Option<TypedModelPatch>> {
         let Some(last) = next.op_as::<Self>() else { return Ok(None) };
         let [input, others @ ..] = next.inputs.as_slice() else { return Ok(None) };
-        let is_much = self.output_shape().iter().product::<usize>() * size_of::<f32>() > MUCH_BYTES;
+        let Geometry { pictures, filters, .. } = self.kernel.geometry;
+        let is_much = self.kernel.geometry.positions() / pictures * filters * size_of::<f32>() > MUCH_BYTES;
         let fits = is_much && !self.adds && self.kernel.makes_lines_of(&last.kernel) && last.kernel.before.is_none();
         if !fits || input.node != node.id || others.iter().any(|other| other.node == node.id) {
             return Ok(None);
