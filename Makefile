@@ -99,6 +99,10 @@ bench-f32: models ## tract's f32 with and without this engine's convolutions, in
 	cargo build --release --locked --workspace --example engine
 	$(PYTHON) runtime/engine/bench/f32.py target/release/examples/engine target/bench-f32/plain $(PAIR)/build docs/figures
 
+.PHONY: bench-threads
+bench-threads: models ## one inference on 1, 2 and more threads, into docs/figures/threads.md
+	$(PYTHON) runtime/engine/bench/threads.py $(BIN) $(PAIR)/build docs/figures
+
 .PHONY: bench-lab
 bench-lab: models ## time calibration and selection at ImageNet's size, into docs/figures/lab.md
 	models/.venv/bin/python runtime/cli/bench/lab.py $(BIN) docs/figures

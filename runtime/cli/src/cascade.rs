@@ -8,7 +8,7 @@ use tinysaver_board::{FramePreprocessor, FrameWay, Preprocessor, Tensor};
 use tinysaver_core::energy::{EnergyStage, FrameWork};
 use tinysaver_core::risk::Method;
 use tinysaver_core::{Answer, Decision, Exit, Gate, InputWay, LumaGrid, Score, StageMicros, Temperature, top1};
-use tinysaver_engine::{Engine, Input, KernelChoice, load_best};
+use tinysaver_engine::{Engine, Input, KernelChoice, Threads, load_best};
 
 use crate::config::Settings;
 use crate::frames::{Drop, Image, micros, micros_since};
@@ -33,8 +33,15 @@ impl Stage {
     ///
     /// # Errors
     /// As [`load_engine`], or a tensor that cannot be filled with pictures.
-    pub fn load(pair: &Pair, entry: &ModelEntry, classes: usize, settings: &Settings) -> Result<Self> {
-        let (engine, short_hash) = load_engine(pair, entry, classes, settings.kernel)?;
+    pub fn load(
+        pair: &Pair,
+        entry: &ModelEntry,
+        classes: usize,
+        settings: &Settings,
+        threads: &Threads,
+    ) -> Result<Self> {
+        let (mut engine, short_hash) = load_engine(pair, entry, classes, settings.kernel)?;
+        engine.set_threads(threads);
         let (rule, name) = (pair.preprocess(entry), || format!("model '{}'", entry.id));
         let of_stills = Preprocessor::new(&rule, engine.input()).with_context(name)?;
         let of_frames = FramePreprocessor::new(&rule, engine.input()).with_context(name)?.with_limits(settings.limits);
@@ -199,11 +206,13 @@ impl Cascade {
     /// Anything that does not fit, named.
     pub fn load(pair: &Pair, settings: &Settings) -> Result<Self> {
         let labels = pair.load_labels()?;
-        let saver =
-            Stage::load(pair, pair.saver(settings.saver.as_deref())?, labels.len(), settings).context("saver")?;
+        // Saver and base share them: the base may run while the saver goes on.
+        let threads = settings.threads.start(1)?;
+        let load = |entry| Stage::load(pair, entry, labels.len(), settings, &threads);
+        let saver = load(pair.saver(settings.saver.as_deref())?).context("saver")?;
         let entry = pair.base(settings.base.as_deref())?;
         let is_local = settings.offload.as_ref().is_none_or(|offload| offload.local_base);
-        let local = is_local.then(|| Stage::load(pair, entry, labels.len(), settings).context("base")).transpose()?;
+        let local = is_local.then(|| load(entry).context("base")).transpose()?;
         let base = Base {
             entry: entry.clone(),
             short_hash: entry.sha256.chars().take(16).collect(),

@@ -20,6 +20,7 @@ use crate::face::{DisplayFile, FaceArgs, FaceSettings, HttpFile};
 use crate::feed::Pace;
 use crate::offload::{OffloadArgs, OffloadFile, OffloadSettings};
 use crate::spending::{BudgetArgs, BudgetFile, BudgetSettings, PriceArgs, PriceFile};
+use crate::threads::{ThreadArgs, ThreadCount};
 
 /// The pair that `make run` builds.
 const DEFAULT_PAIR: &str = "models/imagenet-lite/pair.toml";
@@ -38,6 +39,7 @@ struct FileSettings {
     temperature: Option<Temperature>,
     policy: Option<PathBuf>,
     max_pixels: Option<u64>,
+    threads: Option<ThreadCount>,
     realtime: Option<bool>,
     fps: Option<Rate>,
     board: Option<String>,
@@ -147,6 +149,8 @@ pub struct SettingsArgs {
     pub max_pixels: Option<u64>,
     #[command(flatten)]
     pub kernel: KernelArgs,
+    #[command(flatten)]
+    pub threads: ThreadArgs,
 }
 
 /// What only `run` may set.
@@ -215,6 +219,8 @@ pub struct Settings {
     pub limits: DecodeLimits,
     /// Kernels of the int8 engine.
     pub kernel: KernelChoice,
+    /// Of one inference.
+    pub threads: ThreadCount,
     /// When the last answer is given again; `None` for never.
     pub reuse: Option<ReuseSettings>,
     /// The exit log, if one is wanted.
@@ -294,6 +300,7 @@ impl Settings {
                 .or(file.max_pixels)
                 .map_or_else(DecodeLimits::default, |max_pixels| DecodeLimits { max_pixels }),
             kernel: args.kernel.choice(),
+            threads: args.threads.threads.or(file.threads).unwrap_or_default(),
             reuse: reuse(run, &file.change),
             face,
             energy,
@@ -379,6 +386,7 @@ mod tests {
         check("[log]\nmax_bytes = -10", &["c.toml:2: `max_bytes = -10`"]);
         check("[lag]\nfolder = \"x\"", &["c.toml:1: `[lag]`", "unknown field `lag`"]);
         check("[change]\nmax_age = 1", &["c.toml:2: `max_age = 1`", "`max_age_ms`"]);
+        check("threads = 0", &["c.toml:1: `threads = 0`", "from 1 to 64"]);
         check("fps = 0", &["c.toml:1: `fps = 0`", "0.001 to 1000"]);
         check("threshold 0.5", &["c.toml:1:"]);
     }
@@ -387,7 +395,11 @@ mod tests {
     fn the_order_is_file_then_flags() {
         let folder = tempfile::tempdir().unwrap();
         let config = folder.path().join("c.toml");
-        fs::write(&config, "threshold = 0.25\nsource = \"file/\"\n[log]\nmax_bytes = 5000\nfolder = \"l\"\n").unwrap();
+        fs::write(
+            &config,
+            "threshold = 0.25\nthreads = 2\nsource = \"file/\"\n[log]\nmax_bytes = 5000\nfolder = \"l\"\n",
+        )
+        .unwrap();
         let mut args = SettingsArgs { config: Some(config), ..SettingsArgs::default() };
         let mut run = RunSettingsArgs::default();
         let from_file = Settings::gather(&args, &run).unwrap();
@@ -396,9 +408,12 @@ mod tests {
         let log = from_file.log.unwrap();
         assert_eq!((log.max_bytes, log.max_file_bytes), (5000, 5000));
         assert_eq!(from_file.reuse, None, "off by default");
+        assert_eq!(from_file.threads.get(), 2);
         args.threshold = Some(Threshold::try_from(0.75).unwrap());
+        args.threads.threads = Some("3".parse().unwrap());
         run.source = Some("flag/".into());
         let both = Settings::gather(&args, &run).unwrap();
+        assert_eq!(both.threads.get(), 3);
         assert_eq!((both.threshold.map(Threshold::value), both.source.as_deref()), (Some(0.75), Some("flag/")));
     }
 

@@ -25,6 +25,7 @@ mod sinks;
 mod spending;
 mod summary_text;
 mod table;
+mod threads;
 mod truth;
 
 use std::io::Write;

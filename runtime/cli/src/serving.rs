@@ -4,7 +4,7 @@
 use anyhow::{Context, Result};
 use tinysaver_board::{DecodeLimits, Preprocessor, Tensor as ImageTensor, decode};
 use tinysaver_core::{Element, InputSpec, Layout};
-use tinysaver_engine::{Engine, Input, KernelChoice};
+use tinysaver_engine::{Engine, Input, KernelChoice, Threads};
 use tinysaver_offload::protocol::{
     Datatype, InferRequest, ModelMetadata, RequestedOutput, Tensor, TensorMetadata, join_byte_elements,
 };
@@ -21,23 +21,28 @@ const MAX_BATCH: usize = 32;
 /// Behind a model's name: the same model, described as one that takes photos.
 const PHOTO_SUFFIX: &str = "_jpeg";
 
+/// What runs each model.
+pub struct Engines {
+    /// Inferences at the same time, each with a copy of the model.
+    pub workers: usize,
+    /// Kernels of the int8 engine.
+    pub kernel: KernelChoice,
+    /// What all of them share.
+    pub threads: Threads,
+}
+
 /// Loads a model once for each worker and describes it.
 ///
 /// # Errors
 /// The model cannot be used, or its labels do not fit.
-pub fn offer(
-    pair: &Pair,
-    entry: &ModelEntry,
-    workers: usize,
-    limits: DecodeLimits,
-    kernel: KernelChoice,
-) -> Result<ModelOffer> {
+pub fn offer(pair: &Pair, entry: &ModelEntry, engines: &Engines, limits: DecodeLimits) -> Result<ModelOffer> {
     let labels = pair.load_labels()?;
-    let mut made: Vec<Box<dyn Worker>> = Vec::with_capacity(workers);
+    let mut made: Vec<Box<dyn Worker>> = Vec::with_capacity(engines.workers);
     let mut described = None;
-    for _ in 0..workers {
-        let (engine, _) =
-            load_engine(pair, entry, labels.len(), kernel).with_context(|| format!("model '{}'", entry.id))?;
+    for _ in 0..engines.workers {
+        let (mut engine, _) =
+            load_engine(pair, entry, labels.len(), engines.kernel).with_context(|| format!("model '{}'", entry.id))?;
+        engine.set_threads(&engines.threads);
         let preprocessor = Preprocessor::new(&pair.preprocess(entry), engine.input())
             .with_context(|| format!("model '{}'", entry.id))?;
         described = Some((engine.input(), engine.name()));

@@ -1,6 +1,6 @@
 //! Drives one engine from a script, for comparisons with other runtimes.
 //!
-//! `engine ENGINE MODEL serve`: prints a line when the model is loaded, then reads numbers from standard input and
+//! `engine ENGINE MODEL serve [THREADS]`: prints a line when the model is loaded, then reads numbers from standard input and
 //! answers each with a line after that many inferences; 0 ends it. The script measures this process's CPU time.
 //! `engine ENGINE MODEL logits PICTURES OUT`: PICTURES is raw input tensors one after another (u8 or little-endian f32,
 //! as the engine wants them), OUT gets the logits as raw little-endian f32.
@@ -8,10 +8,11 @@
 #![allow(clippy::print_stdout)]
 
 use std::io::{BufRead, Write};
+use std::num::NonZeroUsize;
 use std::path::Path;
 use std::time::Instant;
 
-use tinysaver_engine::{Engine, Input, Int8Engine, KernelChoice, TractEngine};
+use tinysaver_engine::{Engine, Input, Int8Engine, KernelChoice, Threads, TractEngine};
 
 type Failure = Box<dyn std::error::Error>;
 
@@ -19,9 +20,10 @@ fn main() -> Result<(), Failure> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match arguments.as_slice() {
-        [engine, model, "serve"] => serve(engine, Path::new(model)),
+        [engine, model, "serve"] => serve(engine, Path::new(model), NonZeroUsize::MIN),
+        [engine, model, "serve", threads] => serve(engine, Path::new(model), threads.parse()?),
         [engine, model, "logits", pictures, out] => logits(engine, Path::new(model), pictures, out),
-        _ => Err("usage: engine ENGINE MODEL serve | engine ENGINE MODEL logits PICTURES OUT".into()),
+        _ => Err("usage: engine ENGINE MODEL serve [THREADS] | engine ENGINE MODEL logits PICTURES OUT".into()),
     }
 }
 
@@ -35,9 +37,10 @@ fn load(engine: &str, model: &Path) -> Result<Box<dyn Engine>, Failure> {
     })
 }
 
-fn serve(engine: &str, model: &Path) -> Result<(), Failure> {
+fn serve(engine: &str, model: &Path, threads: NonZeroUsize) -> Result<(), Failure> {
     let started = Instant::now();
     let mut engine = load(engine, model)?;
+    engine.set_threads(&Threads::new(threads, threads)?);
     let load_ms = started.elapsed().as_secs_f64() * 1e3;
     let length = engine.input().len();
     let bytes: Vec<u8> = (0..length).map(|index| (index * 37 % 251) as u8).collect();

@@ -34,6 +34,20 @@ fn encoded(picture: &DynamicImage, format: ImageFormat) -> Vec<u8> {
 }
 
 #[test]
+fn threads_that_are_none_or_too_many() {
+    for threads in ["0", "65", "-1", "many"] {
+        let flag = format!("--threads={threads}");
+        for command in ["run", "bench", "check", "serve"] {
+            refused(&[command, &flag], &["--threads", if threads == "many" { "whole number" } else { "from 1 to 64" }]);
+        }
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("c.toml");
+    fs::write(&config, "threads = 0\n").unwrap();
+    refused(&["check", "--config", config.to_str().unwrap()], &["c.toml:1", "threads = 0", "from 1 to 64", "cores"]);
+}
+
+#[test]
 fn sources_that_hold_nothing() {
     let empty = tempfile::tempdir().unwrap();
     refused(&["run", "--source", "/no/such/folder"], &["/no/such/folder", "no such file or folder"]);

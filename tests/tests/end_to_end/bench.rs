@@ -23,6 +23,16 @@ fn a_file_is_timed() {
 }
 
 #[test]
+fn threads_are_said_and_all_of_their_time_counts() {
+    let finished = finish(&["bench", FILE, "--count", "3", "--threads", "2", "--json"]).unwrap();
+    assert_eq!(finished.code, 0, "{}", finished.err);
+    let report: Value = serde_json::from_str(&finished.out).unwrap();
+    assert_eq!(report["threads"], 2);
+    let text = finish(&["bench", FILE, "--count", "3", "--threads", "2"]).unwrap();
+    assert!(text.out.contains("2 threads, 3 inferences"), "{}", text.out);
+}
+
+#[test]
 fn without_a_file_saver_and_base_are_timed() {
     let finished = finish(&["bench", "--count", "1", "--base", "lite0-96-int8"]).unwrap();
     assert_eq!(finished.code, 0, "{}", finished.err);

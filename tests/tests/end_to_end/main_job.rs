@@ -47,6 +47,26 @@ fn the_gate_is_strict_and_its_ends_mean_always() {
 }
 
 #[test]
+fn threads_change_no_answer() {
+    // What a record says, but for times.
+    let answers = |threads: &str, base: &str| -> Vec<Value> {
+        let (records, _) = run_json(&["--source", LABELLED, "--threads", threads, "--base", base]);
+        let of = |record: &Value| {
+            let keys = ["source", "exit", "class", "label", "confidence", "threshold", "right"];
+            keys.map(|key| record[key].clone()).to_vec().into()
+        };
+        records.iter().map(of).collect()
+    };
+    for base in ["lite2-260-int8", "lite2-260-f32"] {
+        let one = answers("1", base);
+        assert!(one.iter().any(|answer| answer[1] == "saver") && one.iter().any(|answer| answer[1] == "base_local"));
+        for threads in ["2", "3"] {
+            assert_eq!(answers(threads, base), one, "{threads} threads, {base}");
+        }
+    }
+}
+
+#[test]
 fn people_read_names_not_indices() {
     let lion = "models/imagenet-lite/build/photos/known/lion.jpg";
     let Finished { code, out, err } = finish(&["run", "--source", lion]).unwrap();

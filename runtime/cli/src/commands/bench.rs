@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use cpu_time::ThreadTime;
+use cpu_time::{ProcessTime, ThreadTime};
 use serde::Serialize;
 use serde_json::json;
 use tinysaver_core::{Element, InputSpec};
@@ -20,7 +20,7 @@ use crate::pair::Pair;
 /// Inferences before the clock counts: caches, page faults and the processor's own clock settle.
 const WARM_UP: usize = 10;
 
-const NO_CLOCK: &str = "the system has no CPU clock for threads";
+const NO_CLOCK: &str = "the system has no CPU clock for threads and processes";
 
 /// Arguments of `bench`.
 #[derive(clap::Args)]
@@ -91,7 +91,7 @@ struct Timing {
     /// The backend and, for int8, its kernels.
     engine: &'static str,
     macs: u64,
-    /// Time on the processor of the thread that infers.
+    /// Time on the processor, of all threads together.
     cpu: Spread,
     wall: Spread,
     /// Multiply-accumulates a second of CPU time, at the median.
@@ -107,11 +107,13 @@ pub fn execute(args: &BenchArgs, out: &mut dyn Write) -> Result<(), Failure> {
         return bench_board::execute(args, &settings, out);
     }
     let candidates = candidates(args, &settings).map_err(Failure::config)?;
+    let threads = settings.threads.start(1).map_err(Failure::config)?;
     let mut timings = Vec::new();
     for candidate in candidates {
         let pixels = candidate.pixels.map(|side| (side, side));
         let loaded = load_best(&candidate.path, candidate.bytes, pixels, settings.kernel);
         let mut engine = loaded.map_err(Failure::config)?.engine;
+        engine.set_threads(&threads);
         timings.push(time(candidate.name, engine.as_mut(), args.count)?);
     }
     let peak = peak(settings.kernel).map_err(Failure::config)?;
@@ -124,7 +126,7 @@ pub fn execute(args: &BenchArgs, out: &mut dyn Write) -> Result<(), Failure> {
             out,
             "{}",
             json!({
-                "version": version, "count": args.count, "threads": 1, "peak_macs_per_second": peak, "models": timings,
+                "version": version, "count": args.count, "threads": settings.threads, "peak_macs_per_second": peak, "models": timings,
             })
         )?;
         return Ok(());
@@ -141,7 +143,8 @@ pub fn execute(args: &BenchArgs, out: &mut dyn Write) -> Result<(), Failure> {
             wall.text()
         )?;
     }
-    writeln!(out, "one thread, {} inferences after {WARM_UP} that do not count", args.count)?;
+    let threads = settings.threads;
+    writeln!(out, "{threads}, {} inferences after {WARM_UP} that do not count", args.count)?;
     Ok(())
 }
 
@@ -190,7 +193,7 @@ fn time(model: String, engine: &mut dyn Engine, count: u32) -> Result<Timing> {
     }
     let (mut cpu, mut wall) = (Vec::new(), Vec::new());
     for _ in 0..count {
-        let (began, began_cpu) = (Instant::now(), ThreadTime::try_now().context(NO_CLOCK)?);
+        let (began, began_cpu) = (Instant::now(), ProcessTime::try_now().context(NO_CLOCK)?);
         engine.infer(input, &mut logits)?;
         cpu.push(began_cpu.try_elapsed().context(NO_CLOCK)?);
         wall.push(began.elapsed());

@@ -13,7 +13,7 @@ use tinysaver_board::power::{RealTree, read_health};
 use tinysaver_board::{Preprocessor, TestPattern, decode, encode_jpeg};
 use tinysaver_core::Element;
 use tinysaver_core::energy::{Account, EnergyStage, FrameEnergy, FrameWork};
-use tinysaver_engine::Input;
+use tinysaver_engine::{Input, Threads};
 
 use crate::cascade::load_engine;
 use crate::commands::bench::{BenchArgs, made_up};
@@ -21,6 +21,7 @@ use crate::config::Settings;
 use crate::energy::{EnergyFile, EnergyMeter, EnergySettings};
 use crate::failure::Failure;
 use crate::pair::{ModelEntry, Pair, Precision};
+use crate::threads::ThreadCount;
 
 /// The clock does not count before so long.
 const WARM_UP: Duration = Duration::from_secs(1);
@@ -38,6 +39,9 @@ pub(super) struct BoardBench {
     pair: String,
     board: Option<String>,
     seconds_each: f64,
+    /// Of one inference.
+    #[serde(default)]
+    threads: ThreadCount,
     /// Who measured or modelled the joules; absent where nobody can.
     energy_source: Option<String>,
     /// Power while nothing was done.
@@ -87,10 +91,11 @@ pub(super) fn execute(args: &BenchArgs, settings: &Settings, out: &mut dyn Write
     let meter = EnergyMeter::start(&energy).map_err(Failure::Config)?;
     let mut bench =
         Bench { meter, root: energy.root.clone(), each: Duration::from_secs_f64(args.seconds), items: Vec::new() };
+    let threads = settings.threads.start(1).map_err(Failure::Config)?;
     let idle_watts = bench.idle()?;
     bench.stages(&pair, settings)?;
     for entry in pair.models() {
-        bench.model(&pair, entry, settings)?;
+        bench.model(&pair, entry, settings, &threads)?;
     }
     let Bench { meter, items, .. } = bench;
     let break_even = break_even(&items, &pair, settings, idle_watts, args.rtt_ms)?;
@@ -101,6 +106,7 @@ pub(super) fn execute(args: &BenchArgs, settings: &Settings, out: &mut dyn Write
             .ok()
             .map(|name| name.trim_matches('\0').to_owned()),
         seconds_each: args.seconds,
+        threads: settings.threads,
         energy_source: meter.map(|meter| meter.source().to_string()),
         idle_watts,
         items,
@@ -154,9 +160,10 @@ impl Bench {
         self.measure(ENCODE, false, || encode_jpeg(&picture.rgb, width, height, QUALITY).map(drop).map_err(Into::into))
     }
 
-    fn model(&mut self, pair: &Pair, entry: &ModelEntry, settings: &Settings) -> Result<()> {
+    fn model(&mut self, pair: &Pair, entry: &ModelEntry, settings: &Settings, threads: &Threads) -> Result<()> {
         let (mut engine, _) = load_engine(pair, entry, pair.load_labels()?.len(), settings.kernel)
             .with_context(|| format!("model '{}'", entry.id))?;
+        engine.set_threads(threads);
         let spec = engine.input();
         let (steps, reals) = made_up(&spec);
         let mut logits = vec![0.0; engine.classes()];

@@ -45,8 +45,7 @@ pub fn execute(args: &CheckArgs, out: &mut dyn Write) -> Result<(), Failure> {
     answer.map_err(|dropped| Failure::config(anyhow::anyhow!("a test picture got no answer: {}", dropped.detail)))?;
     let sources: Vec<&str> = pair.sources().iter().map(|source| source.id.as_str()).collect();
     if args.json {
-        let stage =
-            |stage: &Stage| json!({"model": stage.entry, "engine": stage.engine.name(), "macs": stage.engine.macs()});
+        let stage = |stage: &Stage| json!({"model": stage.entry, "engine": stage.engine.name(), "threads": stage.engine.threads(), "macs": stage.engine.macs()});
         let object = json!({
             "pair": pair.name(), "saver": stage(&cascade.saver), "base": cascade.local_base.as_ref().map_or_else(|| json!({"model": cascade.base.entry}), stage),
             "classes": cascade.labels.len(), "labels_source": pair.labels_source(), "sources": sources,
@@ -61,8 +60,10 @@ pub fn execute(args: &CheckArgs, out: &mut dyn Write) -> Result<(), Failure> {
     for (role, stage) in [("saver", Some(&cascade.saver)), ("base", cascade.local_base.as_ref())] {
         let entry = stage.map_or(&cascade.base.entry, |stage| &stage.entry);
         let mega = stage.map_or(cascade.base.macs, |stage| stage.engine.macs()) / 1_000_000;
-        let engine =
-            stage.map_or_else(|| "on other machines".into(), |stage| format!("engine {}", stage.engine.name()));
+        let engine = stage.map_or_else(
+            || "on other machines".into(),
+            |stage| format!("engine {}, {}", stage.engine.name(), settings.threads),
+        );
         writeln!(
             out,
             "{role:6} {} ({}, {} pixels, {mega} MMAC), {engine}",

@@ -13,6 +13,7 @@ use tinysaver_engine::{Engine, Fallback, Input, Int8Report, LoadError, ModelRepo
 use crate::config::KernelArgs;
 use crate::failure::Failure;
 use crate::serving::arranged;
+use crate::threads::ThreadArgs;
 
 /// What to do with a model file.
 #[derive(clap::Subcommand)]
@@ -51,6 +52,8 @@ pub struct RunArgs {
     output: PathBuf,
     #[command(flatten)]
     kernel: KernelArgs,
+    #[command(flatten)]
+    threads: ThreadArgs,
 }
 
 /// Does it.
@@ -125,6 +128,8 @@ fn execute_run(args: &RunArgs, out: &mut dyn Write) -> Result<(), Failure> {
         std::fs::read(path).map_err(|source| Failure::config(LoadError::Read { path: path.clone(), source }))?;
     let mut engine =
         load_best(path, bytes, Some((height, width)), args.kernel.choice()).map_err(Failure::config)?.engine;
+    let threads = args.threads.threads.unwrap_or_default();
+    engine.set_threads(&threads.start(1).map_err(Failure::Config)?);
     let mut logits = Vec::with_capacity(count * engine.classes());
     for picture in pixels.chunks_exact(3 * height * width) {
         logits.extend(infer(engine.as_mut(), picture)?);
@@ -132,7 +137,7 @@ fn execute_run(args: &RunArgs, out: &mut dyn Write) -> Result<(), Failure> {
     write_logits(&args.output, &logits, engine.classes())?;
     writeln!(
         out,
-        "{count} inferences of {} in {}: logits in {}",
+        "{count} inferences of {} in {}, {threads}: logits in {}",
         path.display(),
         engine.name(),
         args.output.display()

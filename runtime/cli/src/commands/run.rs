@@ -23,7 +23,7 @@ use crate::pair::Pair;
 use crate::recorder::Recorder;
 use crate::reuse::Reuse;
 use crate::sinks::{Sinks, Style};
-use crate::spending::{Decided, Spender, opening_line, route_prices};
+use crate::spending::{Decided, LocalBase, Spender, opening_line, route_prices};
 use crate::truth::Truth;
 
 /// While a frame waits for its turn, other things are looked after this often.
@@ -93,8 +93,9 @@ impl<'a> Run<'a> {
             .context("no source: name one with --source, such as --source photos/, /dev/video0 or test://?frames=20")?;
         let pair = Pair::read(&settings.pair)?;
         let mut cascade = Cascade::load(&pair, settings)?;
-        let base_is_f32 = cascade.local_base.as_ref().is_some_and(Stage::is_f32);
-        let prices = settings.price.map(|prices| route_prices(prices, &settings.energy, base_is_f32)).transpose()?;
+        let is_f32 = cascade.local_base.as_ref().is_some_and(Stage::is_f32);
+        let base = LocalBase { is_f32, threads: settings.threads.get() };
+        let prices = settings.price.map(|prices| route_prices(prices, &settings.energy, base)).transpose()?;
         let offload = settings.offload.as_ref();
         let offload = offload.map(|offload| Offload::start(&pair, &mut cascade, offload, prices)).transpose()?;
         // Last, so that a camera's first frame is not old before the models are there.

@@ -15,7 +15,8 @@ use crate::config::KernelArgs;
 use crate::failure::Failure;
 use crate::offload::read_token;
 use crate::pair::Pair;
-use crate::serving::offer;
+use crate::serving::{Engines, offer};
+use crate::threads::ThreadCount;
 
 /// What a shell reports of a program that SIGINT ended.
 const INTERRUPTED: i32 = 130;
@@ -35,6 +36,9 @@ pub struct ServeArgs {
     /// Inferences at the same time, each with its own copy of the model [default: the machine's cores]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     workers: Option<u16>,
+    /// Threads of one inference, 1 to 64, as far as no other inference has the cores [default: the machine's cores]
+    #[arg(long, value_name = "N", env = "TINYSAVER_THREADS")]
+    threads: Option<ThreadCount>,
     /// Requests that may wait for a worker, per model; further ones get 503 at once
     #[arg(long, value_name = "N", default_value_t = 64)]
     queue: usize,
@@ -135,12 +139,15 @@ fn options(args: &ServeArgs) -> Result<ServerOptions> {
 fn load(args: &ServeArgs) -> Result<Vec<ModelOffer>> {
     let path = if args.pair.is_dir() { args.pair.join("pair.toml") } else { args.pair.clone() };
     let pair = Pair::read(&path)?;
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let workers = args.workers.map_or(cores, usize::from);
+    let cores = ThreadCount::of_cores();
+    let workers = args.workers.map_or(cores.get(), usize::from);
     let limits = DecodeLimits { max_pixels: args.max_pixels };
     let default = [pair.base(None)?.id.clone()];
     let ids = if args.models.is_empty() { &default[..] } else { &args.models };
-    ids.iter().map(|id| offer(&pair, pair.base(Some(id))?, workers, limits, args.kernel.choice())).collect()
+    // All models and workers share them.
+    let threads = args.threads.unwrap_or(cores).start(workers * ids.len())?;
+    let engines = Engines { workers, kernel: args.kernel.choice(), threads };
+    ids.iter().map(|id| offer(&pair, pair.base(Some(id))?, &engines, limits)).collect()
 }
 
 struct Signals {

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use anyhow::{Context, Result, anyhow, ensure};
 use indicatif::ProgressBar;
 use sha2::{Digest, Sha256};
+use tinysaver_engine::Threads;
 
 use crate::cascade::Stage;
 use crate::config::Settings;
@@ -63,13 +64,14 @@ impl Recording<'_> {
         let (open, done): (Vec<Part>, Vec<Part>) = parts.iter().cloned().partition(|part| !part.file.is_file());
         progress.inc(done.iter().map(|part| (part.to - part.from) as u64).sum());
         let (next, failure) = (AtomicUsize::new(0), Mutex::new(None));
+        let threads = self.settings.threads.start(self.jobs)?;
         let work = || {
             let mut stage: Option<(usize, Stage)> = None;
             while let Some(part) = open.get(next.fetch_add(1, Ordering::Relaxed)) {
                 if interrupt.requested() {
                     return;
                 }
-                if let Err(error) = self.record_part(part, &mut stage, progress) {
+                if let Err(error) = self.record_part(part, (&mut stage, &threads), progress) {
                     // The others stop as well; the first error is the one to tell.
                     next.store(open.len(), Ordering::Relaxed);
                     if let Ok(mut failure) = failure.lock() {
@@ -124,10 +126,15 @@ impl Recording<'_> {
         parts
     }
 
-    fn record_part(&self, part: &Part, stage: &mut Option<(usize, Stage)>, progress: &ProgressBar) -> Result<()> {
+    fn record_part(
+        &self,
+        part: &Part,
+        (stage, threads): (&mut Option<(usize, Stage)>, &Threads),
+        progress: &ProgressBar,
+    ) -> Result<()> {
         if stage.as_ref().is_none_or(|(model, _)| *model != part.model) {
             let entry = self.models.get(part.model).context("no such model")?;
-            *stage = Some((part.model, Stage::load(self.pair, entry, self.classes, self.settings)?));
+            *stage = Some((part.model, Stage::load(self.pair, entry, self.classes, self.settings, threads)?));
         }
         let (_, stage) = stage.as_mut().context("no model")?;
         let mut model = ModelRecords::new(ModelInfo {

@@ -5,7 +5,7 @@ mod settings;
 mod spender;
 mod text;
 
-pub use prices::{PriceArgs, PriceFile, route_prices};
+pub use prices::{LocalBase, PriceArgs, PriceFile, route_prices};
 pub use settings::{BudgetArgs, BudgetFile, BudgetSettings};
 pub use spender::{Decided, Spender};
 pub use text::{budget_lines, opening_line};

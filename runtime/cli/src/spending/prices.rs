@@ -61,11 +61,20 @@ impl PriceArgs {
     }
 }
 
+/// What the base on this board keeps busy.
+#[derive(Debug, Clone, Copy)]
+pub struct LocalBase {
+    /// Whether it computes with f32.
+    pub is_f32: bool,
+    /// Of an inference.
+    pub threads: usize,
+}
+
 /// What the ways to a base cost on this board. Its own base is taken to keep one core busy.
 ///
 /// # Errors
 /// Joules have a price, and no profile says what the board draws.
-pub fn route_prices(prices: Prices, energy: &EnergySettings, base_is_f32: bool) -> Result<RoutePrices> {
+pub fn route_prices(prices: Prices, energy: &EnergySettings, base: LocalBase) -> Result<RoutePrices> {
     let board = Board::find(energy.board.as_deref(), &energy.root)?;
     let model = board.as_ref().map(Board::power_model).transpose()?.flatten();
     let Some(model) = model.map(|model| model.with(energy.attached)) else {
@@ -77,9 +86,12 @@ pub fn route_prices(prices: Prices, energy: &EnergySettings, base_is_f32: bool) 
         }
         return Ok(RoutePrices { prices, local_watts: 0.0, waiting_watts: 0.0, joules_per_byte: 0.0 });
     };
+    // All of its threads are busy while it runs, or wait for each other.
+    #[expect(clippy::cast_precision_loss, reason = "at most 64")]
+    let busy_cores = base.threads as f64;
     Ok(RoutePrices {
         prices,
-        local_watts: model.watts(1.0, if base_is_f32 { 1.0 } else { 0.0 }).value(),
+        local_watts: model.watts(busy_cores, if base.is_f32 { 1.0 } else { 0.0 }).value(),
         waiting_watts: model.idle().value(),
         joules_per_byte: model.radio(1).value(),
     })
@@ -88,6 +100,8 @@ pub fn route_prices(prices: Prices, energy: &EnergySettings, base_is_f32: bool) 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const ONE: LocalBase = LocalBase { is_f32: false, threads: 1 };
 
     #[test]
     fn energy_alone_unless_something_is_named() {
@@ -118,11 +132,13 @@ mod tests {
             root: "/no/such/root".into(),
             attached: tinysaver_core::energy::Attached::default(),
         };
-        let route = route_prices(Prices::default(), &energy("pi4"), false).unwrap();
+        let route = route_prices(Prices::default(), &energy("pi4"), ONE).unwrap();
         assert!((route.waiting_watts - 2.81).abs() < 1e-9 && (route.local_watts - 3.705).abs() < 1e-9, "{route:?}");
-        let error = route_prices(Prices::default(), &energy("none"), false).unwrap_err().to_string();
+        let two = route_prices(Prices::default(), &energy("pi4"), LocalBase { threads: 2, ..ONE }).unwrap();
+        assert!((two.local_watts - 2.0f64.mul_add(3.705 - 2.81, 2.81)).abs() < 1e-9, "{two:?}");
+        let error = route_prices(Prices::default(), &energy("none"), ONE).unwrap_err().to_string();
         assert!(error.contains("--board"), "{error}");
         let of_bytes = Prices { per_joule: 0.0, per_millisecond: 0.0, per_byte: 1.0 };
-        assert!(route_prices(of_bytes, &energy("none"), false).is_ok());
+        assert!(route_prices(of_bytes, &energy("none"), ONE).is_ok());
     }
 }

@@ -1,6 +1,6 @@
 //! What does not depend on the processor: which pixels are read, and which kernel runs.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use tract_onnx::tract_core::internal::*;
 
@@ -9,7 +9,7 @@ use super::geometry::Geometry;
 use super::lines::Source;
 use super::weights::{Dense, Depthwise, Panel};
 use super::{avx2, avx512};
-use crate::threads::{self, Threads};
+use crate::threads::Threads;
 
 /// Least multiplications that are worth another thread: to call one and to wait for it takes a few microseconds
 /// (`make bench-threads`).
@@ -117,12 +117,13 @@ impl Kernel {
         ensure!(other.is_none_or(|other| other.len() == output.len()));
         self.ensure_weights()?;
         let part = self.part_len(count).max(1);
-        let others = other.into_iter().flat_map(|other| other.chunks(part).map(Some)).chain(std::iter::repeat(None));
-        let parts = Mutex::new(output.chunks_mut(part).zip(others).enumerate());
         let zeros = vec![0.0; self.chain().map(|kernel| kernel.geometry.zeros()).max().unwrap_or(0)];
-        threads.together(count, &|| {
-            let parts = std::iter::from_fn(|| threads::next(&parts))
-                .map(|(index, (output, other))| (index * part, output, other));
+        threads.share(count, output.chunks_mut(part).enumerate(), |_, parts| {
+            let parts = parts.map(|(index, output)| {
+                let first = index * part;
+                let other = other.and_then(|other| other.get(first..first + output.len()));
+                (first, output, other)
+            });
             match &self.weights {
                 Weights::Dense(weights) if self.before.is_none() => self.dense(weights, input, &zeros, parts),
                 _ => {
@@ -177,8 +178,9 @@ impl Kernel {
             }
             Weights::Dense(_) if threads == 1 => BLOCK * filters,
             Weights::Dense(_) => {
-                let share = self.geometry.positions().div_ceil(threads).max(1);
-                share.div_ceil(share.div_ceil(BLOCK)).next_multiple_of(TILE).min(BLOCK) * filters
+                let tiles = self.geometry.positions().div_ceil(TILE);
+                let slowest = |part: &usize| tiles.div_ceil(*part).div_ceil(threads) * part;
+                TILE * (1..=BLOCK / TILE).rev().min_by_key(slowest).unwrap_or(1) * filters
             }
             Weights::Depthwise(_) => columns.output * filters,
         }

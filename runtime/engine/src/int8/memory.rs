@@ -1,6 +1,7 @@
 //! Where the tensors of a plan lie: one block of bytes, laid out once by how long each tensor is needed.
 
 use std::ops::Range;
+use std::sync::Mutex;
 
 use super::aligned::Aligned;
 use crate::program::ProgramState;
@@ -100,7 +101,7 @@ pub struct Memory {
     /// All tensors.
     pub arena: Aligned<u8>,
     /// Of each thread.
-    pub buffers: Vec<Buffers>,
+    pub buffers: Vec<Mutex<Buffers>>,
     /// Real numbers that go into or come out of tract.
     pub slots: Vec<Vec<f32>>,
     /// Of the parts that tract runs.

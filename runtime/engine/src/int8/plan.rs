@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::ops::Range;
+use std::sync::Mutex;
 
 use super::aligned::Aligned;
 use super::compile::Fallback;
@@ -172,9 +173,9 @@ impl Plan {
     }
 
     /// What each of so many threads works with.
-    pub fn buffers(&self, threads: usize) -> Vec<Buffers> {
+    pub fn buffers(&self, threads: usize) -> Vec<Mutex<Buffers>> {
         let scratch = self.parts.steps.iter().map(Step::scratch).fold(Scratch::default(), Scratch::most);
-        (0..threads).map(|_| Buffers::new(scratch)).collect()
+        (0..threads).map(|_| Mutex::new(Buffers::new(scratch))).collect()
     }
 
     /// Bytes of all tensors together.

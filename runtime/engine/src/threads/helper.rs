@@ -47,11 +47,12 @@ struct Post {
 /// Work, and who waits for its end.
 struct Call {
     work: Work,
+    place: usize,
     caller: Thread,
 }
 
 /// The caller's closure. Valid until the round ends.
-struct Work(*const (dyn Fn() + Sync));
+struct Work(*const (dyn Fn(usize) + Sync));
 
 // SAFETY: what it points to is `Sync`, and lives until the round has ended (see `Round::with`).
 unsafe impl Send for Work {}
@@ -70,8 +71,8 @@ impl Helper {
         }
     }
 
-    fn call(&self, work: Work) {
-        *lock(&self.post.call) = Some(Call { work, caller: thread::current() });
+    fn call(&self, work: Work, place: usize) {
+        *lock(&self.post.call) = Some(Call { work, place, caller: thread::current() });
         self.post.is_called.store(true, Ordering::Release);
         self.wake();
     }
@@ -116,11 +117,11 @@ impl Post {
             if self.is_over.load(Ordering::Acquire) {
                 return;
             }
-            if let Some(Call { work: Work(work), caller }) = self.take() {
+            if let Some(Call { work: Work(work), place, caller }) = self.take() {
                 // SAFETY: the call was still there, so that the round has not ended; it does not end before
                 // `is_at_work` is false again, and until then what `work` points to lives (see `Round::with`).
                 let work = unsafe { &*work };
-                if let Err(panic) = catch_unwind(AssertUnwindSafe(work)) {
+                if let Err(panic) = catch_unwind(AssertUnwindSafe(|| work(place))) {
                     *lock(&self.panic) = Some(panic);
                 }
                 self.is_at_work.store(false, Ordering::Release);
@@ -161,23 +162,25 @@ pub(super) struct Round<'a> {
 }
 
 impl<'a> Round<'a> {
-    /// Runs `work` here and on up to `wanted` of the helpers that nobody has. Comes back when all are done.
+    /// Runs `work` here, as place 0, and on up to `wanted` of the helpers that nobody has. Comes back when all are done.
     ///
     /// # Panics
     /// Where `work` does.
-    pub fn with(helpers: &'a [Helper], wanted: usize, work: &(dyn Fn() + Sync)) {
+    pub fn with(helpers: &'a [Helper], wanted: usize, work: &(dyn Fn(usize) + Sync)) {
         let mut round = Round { helpers: [None; MOST_THREADS], panic: None };
         let mut free = helpers.iter().filter(|helper| !helper.is_taken.swap(true, Ordering::Acquire));
-        for (place, helper) in round.helpers.iter_mut().zip(free.by_ref().take(wanted)) {
+        for ((slot, place), helper) in round.helpers.iter_mut().zip(1..).zip(free.by_ref().take(wanted)) {
             // Only the lifetime is forgotten: the round, which is dropped before this function ends however it does, takes
             // the call back or waits until the helper has done with it.
-            let work: *const (dyn Fn() + Sync + '_) = work;
+            let work: *const (dyn Fn(usize) + Sync + '_) = work;
             // SAFETY: both are the same fat pointer.
-            let work = unsafe { std::mem::transmute::<*const (dyn Fn() + Sync + '_), *const (dyn Fn() + Sync)>(work) };
-            helper.call(Work(work));
-            *place = Some(helper);
+            let work = unsafe {
+                std::mem::transmute::<*const (dyn Fn(usize) + Sync + '_), *const (dyn Fn(usize) + Sync)>(work)
+            };
+            helper.call(Work(work), place);
+            *slot = Some(helper);
         }
-        work();
+        work(0);
         round.end();
         if let Some(panic) = round.panic.take() {
             resume_unwind(panic);

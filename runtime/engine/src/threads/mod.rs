@@ -3,6 +3,9 @@
 //!
 //! A step is cut into more parts than there are threads, and who is free takes the next one. So nobody waits for a
 //! helper that the system has not woken yet: what it would have done is done by then, and its call is taken back.
+//!
+//! The caller takes parts from the front and the first helper from the back, so that each finds in its core's cache what it
+//! wrote in the step before.
 
 mod helper;
 #[cfg(test)]
@@ -89,36 +92,30 @@ impl Threads {
         })
     }
 
-    /// Runs `work` on this thread, and on up to `count - 1` helpers that have nothing else to do. Each call has to take
-    /// what it does from the others, and may find nothing left; a helper may be too late to call it at all.
+    /// Does each of `parts` once, on this thread and on up to `count - 1` helpers that have nothing else to do. `work` is
+    /// called once on each, unless it is too late, with the thread's place, from 0 up to `count`, and what gives it part
+    /// after part.
     ///
     /// # Panics
     /// Where `work` does, on whichever thread.
-    pub(crate) fn together(&self, count: usize, work: &(dyn Fn() + Sync)) {
-        match self.pool.as_deref() {
-            Some(pool) if count > 1 => Round::with(&pool.helpers, count - 1, work),
-            _ => work(),
-        }
-    }
-
-    /// Does each of `parts` once, on up to as many threads as there are `states`, of which each thread has one.
-    ///
-    /// # Panics
-    /// Where `work` does, on whichever thread.
-    pub(crate) fn share<S: Send, P: Iterator + Send>(
+    pub(crate) fn share<P: DoubleEndedIterator + Send>(
         &self,
-        states: &mut [S],
+        count: usize,
         parts: P,
-        work: impl Fn(&mut S, P::Item) + Sync,
+        work: impl Fn(usize, &mut dyn Iterator<Item = P::Item>) + Sync,
     ) {
-        let count = states.len();
-        let (states, parts) = (Mutex::new(states.iter_mut()), Mutex::new(parts));
-        self.together(count, &|| {
-            let Some(state) = next(&states) else { return };
-            while let Some(part) = next(&parts) {
-                work(state, part);
-            }
-        });
+        let parts = Mutex::new(parts);
+        let work = |place: usize| {
+            let next = || {
+                let mut parts = lock(&parts);
+                if place.is_multiple_of(2) { parts.next() } else { parts.next_back() }
+            };
+            work(place, &mut std::iter::from_fn(next));
+        };
+        match self.pool.as_deref() {
+            Some(pool) if count > 1 => Round::with(&pool.helpers, count - 1, &work),
+            _ => work(0),
+        }
     }
 
     /// Makes these the ones that [`Threads::current`] gives while `work` runs on this thread: operators of tract are
@@ -143,13 +140,9 @@ impl Threads {
     }
 }
 
-/// The next of what several threads take from.
-pub(crate) fn next<T>(from: &Mutex<impl Iterator<Item = T>>) -> Option<T> {
-    lock(from).next()
-}
-
-/// What is locked here is whole between any two of its changes, so that a panic elsewhere does not spoil it.
-fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+/// What is locked so is whole between any two of its changes, or is not read before it is written: a panic elsewhere does
+/// not spoil it.
+pub(crate) fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

@@ -21,14 +21,17 @@ proptest! {
             let mut left = numbers.as_mut_slice();
             let slices: Vec<&mut [u64]> =
                 parts.iter().map(|&length| left.split_off_mut(..length).unwrap()).collect();
-            let mut sums = vec![0; count];
-            threads.share(&mut sums, slices.into_iter().enumerate(), |sum, (index, slice)| {
-                slice.iter_mut().for_each(|number| *number += 1 + index as u64);
-                *sum += slice.len();
+            let sums: Vec<Mutex<usize>> = (0..count).map(|_| Mutex::default()).collect();
+            threads.share(count, slices.into_iter().enumerate(), |place, parts| {
+                let mut sum = sums[place].try_lock().unwrap();
+                for (index, slice) in parts {
+                    slice.iter_mut().for_each(|number| *number += 1 + index as u64);
+                    *sum += slice.len();
+                }
             });
             let expected = parts.iter().zip(1..).flat_map(|(&length, number)| vec![number; length]);
             prop_assert_eq!(&numbers, &expected.collect::<Vec<u64>>());
-            prop_assert_eq!(sums.iter().sum::<usize>(), numbers.len());
+            prop_assert_eq!(sums.iter().map(|sum| *lock(sum)).sum::<usize>(), numbers.len());
         }
     }
 }
@@ -39,50 +42,65 @@ fn helpers_work_at_the_same_time() {
     let seen = Mutex::new(HashSet::new());
     // Nobody passes before all three are there.
     let barrier = Barrier::new(3);
-    threads.share(&mut [(); 3], 0..3, |(), _| {
+    threads.share(3, 0..3, |place, parts| {
         barrier.wait();
-        lock(&seen).insert(thread::current().id());
+        lock(&seen).insert((thread::current().id(), place));
+        parts.for_each(drop);
     });
     assert_eq!(lock(&seen).len(), 3);
+}
+
+#[test]
+fn the_helper_takes_what_lies_far_from_the_caller() {
+    let threads = pool_of(2, 2);
+    let barrier = Barrier::new(2);
+    let first = Mutex::new([None; 2]);
+    threads.share(2, 0..10, |place, parts| {
+        barrier.wait();
+        lock(&first)[place] = parts.next();
+        barrier.wait();
+        parts.for_each(drop);
+    });
+    assert_eq!(first.into_inner().unwrap(), [Some(0), Some(9)]);
 }
 
 #[test]
 fn sharing_allocates_nothing() {
     let threads = pool_of(2, 2);
     let mut numbers = [1u64; 64];
-    // The counter counts this thread: each part waits for one that the helper has begun.
+    // The counter counts this thread; neither passes before both are there.
+    let barrier = Barrier::new(2);
     let made = allocation_counter::measure(|| {
-        let barrier = Barrier::new(2);
-        threads.share(&mut [0u64; 2], numbers.chunks_mut(32), |sum, part| {
+        threads.share(2, numbers.chunks_mut(32), |_, parts| {
             barrier.wait();
-            *sum += part.iter().sum::<u64>();
+            parts.for_each(|part| part.fill(2));
         });
     });
-    assert_eq!(made.count_total, 0);
+    assert_eq!((made.count_total, numbers), (0, [2; 64]));
 }
 
 #[test]
 fn a_helper_that_another_inference_has_is_not_waited_for() {
     let threads = pool_of(2, 2);
-    let (is_busy, changed) = (Mutex::new(false), Condvar::new());
+    let (is_over, changed) = (Mutex::new(false), Condvar::new());
     let done = AtomicU64::new(0);
     let caller = thread::current().id();
     let barrier = Barrier::new(3);
     thread::scope(|scope| {
         // Both threads of the first round stay until the second one is over.
         scope.spawn(|| {
-            threads.together(2, &|| {
+            threads.share(2, 0..2, |_, _| {
                 barrier.wait();
-                let waiting = changed.wait_while(lock(&is_busy), |is_over| !*is_over);
+                let waiting = changed.wait_while(lock(&is_over), |is_over| !*is_over);
                 drop(waiting);
-            })
+            });
         });
         barrier.wait();
-        threads.share(&mut [(); 2], 0..10, |(), _| {
-            assert_eq!(thread::current().id(), caller);
-            done.fetch_add(1, Ordering::Relaxed);
+        threads.share(2, 0..10, |place, parts| {
+            assert_eq!((place, thread::current().id()), (0, caller));
+            parts.for_each(|_| _ = done.fetch_add(1, Ordering::Relaxed));
         });
-        *lock(&is_busy) = true;
+        *lock(&is_over) = true;
         changed.notify_all();
     });
     assert_eq!(done.into_inner(), 10);
@@ -91,19 +109,18 @@ fn a_helper_that_another_inference_has_is_not_waited_for() {
 #[test]
 fn a_panic_comes_back_to_the_caller_and_the_helpers_stay() {
     let threads = pool_of(2, 2);
-    let caller = thread::current().id();
-    for on_the_caller in [true, false] {
+    for stumbling in [0, 1] {
         let barrier = Barrier::new(2);
         let stopped = catch_unwind(AssertUnwindSafe(|| {
-            threads.together(2, &|| {
+            threads.share(2, 0..2, |place, _| {
                 barrier.wait();
-                assert_ne!(thread::current().id() == caller, on_the_caller, "as work might");
+                assert_ne!(place, stumbling, "as work might");
             });
         }));
         assert!(stopped.is_err());
     }
     let barrier = Barrier::new(2);
-    threads.together(2, &|| {
+    threads.share(2, 0..2, |_, _| {
         barrier.wait();
     });
 }

@@ -9,8 +9,8 @@ pub(super) fn write(out: &mut dyn Write, bench: &BoardBench, rtt_ms: f64) -> io:
     writeln!(out, "# Bench of {} on {}", bench.pair, bench.board.as_deref().unwrap_or("this machine"))?;
     writeln!(
         out,
-        "\ntinysaver {}, single stream, {} s each after a warm-up. Joules by {source}.",
-        bench.version, bench.seconds_each
+        "\ntinysaver {}, single stream, {}, {} s each after a warm-up. Joules by {source}.",
+        bench.version, bench.threads, bench.seconds_each
     )?;
     if let Some(watts) = bench.idle_watts {
         writeln!(out, "Idle: {watts:.3} W.")?;

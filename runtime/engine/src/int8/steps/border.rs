@@ -68,6 +68,6 @@ impl Bordered {
 }
 
 /// Cuts rows into bands.
-pub fn bands(rows: usize, band: usize) -> impl Iterator<Item = Range<usize>> {
+pub fn bands(rows: usize, band: usize) -> impl DoubleEndedIterator<Item = Range<usize>> + ExactSizeIterator {
     (0..rows).step_by(band.max(1)).map(move |start| start..(start + band.max(1)).min(rows))
 }

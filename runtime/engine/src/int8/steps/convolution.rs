@@ -72,7 +72,7 @@ impl Convolution {
         let outputs: usize = self.groups.iter().map(|group| group.channels).sum();
         let units = self.window.outputs();
         let cost = PAIR_COST.saturating_mul(units).saturating_mul(self.depth()).saturating_mul(outputs);
-        let cut = Cut { units, unit_bytes: outputs, multiple: FEWEST_ROWS, cost };
+        let cut = Cut { units, unit_bytes: outputs, fewest: FEWEST_ROWS, cost };
         crew.run(cut, output, |buffers, pixels, output| {
             self.run_pixels(&pixels, input, (output, outputs), &mut buffers.rows, kernels);
         });
@@ -235,7 +235,7 @@ impl DepthwiseStep {
         let ([units, columns], channels) = (self.window.output, self.weights.channels);
         let unit_bytes = columns.saturating_mul(channels);
         let cost = DEPTHWISE_COST.saturating_mul(units.saturating_mul(unit_bytes)).saturating_mul(self.window.taps());
-        let cut = Cut { units, unit_bytes, multiple: 1, cost };
+        let cut = Cut { units, unit_bytes, fewest: 1, cost };
         crew.run(cut, output, |buffers, rows, output| match self.bordered() {
             Some(bordered) => self.run_bordered(bordered, &rows, input, (output, unit_bytes), buffers, kernels),
             None => {

@@ -1,10 +1,11 @@
 //! One step on several threads: each takes some of the output's rows, or of its pixels.
 
 use std::ops::Range;
+use std::sync::{Mutex, MutexGuard};
 
 use super::border::bands;
 use crate::int8::memory::Buffers;
-use crate::threads::Threads;
+use crate::threads::{Threads, lock};
 
 /// Least products of 8 bits, or what takes as long, that are worth another thread: to call one and to wait for it takes a
 /// few microseconds (`make bench-threads`).
@@ -16,7 +17,7 @@ const PARTS: usize = 2;
 /// Who runs a step, and what each has to work with.
 pub struct Crew<'a> {
     threads: &'a Threads,
-    buffers: &'a mut [Buffers],
+    buffers: &'a [Mutex<Buffers>],
     /// Least cost that is worth another thread.
     worth: usize,
 }
@@ -28,15 +29,15 @@ pub struct Cut {
     pub units: usize,
     /// Bytes that a unit writes.
     pub unit_bytes: usize,
-    /// Parts hold a multiple of so many.
-    pub multiple: usize,
+    /// A thread's share is not cut into parts of fewer.
+    pub fewest: usize,
     /// Products of the whole step, or what takes as long.
     pub cost: usize,
 }
 
 impl<'a> Crew<'a> {
     /// As many threads as there are buffers, at most.
-    pub fn new(threads: &'a Threads, buffers: &'a mut [Buffers]) -> Self {
+    pub fn new(threads: &'a Threads, buffers: &'a [Mutex<Buffers>]) -> Self {
         Self { threads, buffers, worth: WORTH }
     }
 
@@ -47,22 +48,24 @@ impl<'a> Crew<'a> {
     }
 
     /// What the thread that the inference was called on has to work with.
-    pub fn own(self) -> Option<&'a mut Buffers> {
-        self.buffers.first_mut()
+    pub fn own(&self) -> Option<MutexGuard<'a, Buffers>> {
+        self.buffers.first().map(lock)
     }
 
     /// Does all units, some at a time: `work` gets which, and where their outputs go.
     pub fn run(self, cut: Cut, output: &mut [u8], work: impl Fn(&mut Buffers, Range<usize>, &mut [u8]) + Sync) {
         let Self { threads, buffers, worth } = self;
         let count = threads.free().min(buffers.len()).min(cut.cost / worth);
-        let share = cut.units.div_ceil(count.max(1) * PARTS).next_multiple_of(cut.multiple.max(1));
-        let (Some(buffers), true) = (buffers.get_mut(..count), count > 1 && share < cut.units) else {
-            let Some(buffers) = buffers.first_mut() else { return };
-            return work(buffers, 0..cut.units, output);
-        };
-        let outputs = output.chunks_mut((share * cut.unit_bytes).max(1));
-        threads.share(buffers, bands(cut.units, share).zip(outputs), |buffers, (units, output)| {
-            work(buffers, units, output);
+        let parts = (cut.units / cut.fewest.max(1)).min(count * PARTS).max(count).max(1);
+        let part = cut.units.div_ceil(parts);
+        if count <= 1 || part >= cut.units {
+            let Some(mut buffers) = self.own() else { return };
+            return work(&mut buffers, 0..cut.units, output);
+        }
+        let outputs = output.chunks_mut((part * cut.unit_bytes).max(1));
+        threads.share(count, bands(cut.units, part).zip(outputs), |place, parts| {
+            let Some(mut buffers) = buffers.get(place).map(lock) else { return };
+            parts.for_each(|(units, output)| work(&mut buffers, units, output));
         });
     }
 }

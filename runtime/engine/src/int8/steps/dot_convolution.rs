@@ -18,9 +18,6 @@ const FEWEST_PIXELS: usize = 48;
 /// Pixels of a block are a multiple of this where rows do not matter, so that register tiles come out even.
 const BLOCK_MULTIPLE: usize = 12;
 
-/// Threads take a multiple of so many pixels, for the same reason.
-const TILE: usize = 6;
-
 /// Most bytes of input rows that are copied at once; a window that needs more gathers.
 const MOST_COPIED: usize = 1 << 22;
 
@@ -144,10 +141,15 @@ impl DotConvolution {
         let pixels = rows.saturating_mul(columns);
         let cost = pixels.saturating_mul(self.gathered_row()).saturating_mul(outputs);
         match self.source {
-            Source::Pixels | Source::Gathered => Cut { units: pixels, unit_bytes: outputs, multiple: TILE, cost },
-            Source::Input | Source::Bordered => {
-                Cut { units: rows, unit_bytes: columns.saturating_mul(outputs), multiple: 1, cost }
+            Source::Pixels | Source::Gathered => {
+                Cut { units: pixels, unit_bytes: outputs, fewest: FEWEST_PIXELS, cost }
             }
+            Source::Input | Source::Bordered => Cut {
+                units: rows,
+                unit_bytes: columns.saturating_mul(outputs),
+                fewest: FEWEST_PIXELS.div_ceil(columns.max(1)),
+                cost,
+            },
         }
     }
 

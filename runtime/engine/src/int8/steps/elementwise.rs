@@ -12,8 +12,8 @@ const COST: usize = 16;
 /// The same of a number that is looked up.
 const LOOK_UP_COST: usize = 32;
 
-/// Threads take about a multiple of so many numbers, which are a whole cache line.
-const MULTIPLE: usize = 64;
+/// Numbers of a cache line.
+const LINE: usize = 64;
 
 /// A sum of two tensors of the same size.
 #[derive(Debug, Clone)]
@@ -83,7 +83,7 @@ impl TableStep {
 fn cut(output: &[u8], unit_bytes: usize, cost: usize) -> Cut {
     let unit_bytes = unit_bytes.max(1);
     let cost = output.len().saturating_mul(cost);
-    Cut { units: output.len().div_ceil(unit_bytes), unit_bytes, multiple: MULTIPLE.div_ceil(unit_bytes), cost }
+    Cut { units: output.len().div_ceil(unit_bytes), unit_bytes, fewest: LINE.div_ceil(unit_bytes), cost }
 }
 
 /// What there is of some bytes.

@@ -38,7 +38,7 @@ fn cut(window: &Window, channels: usize, cost: usize) -> Cut {
     let [units, columns] = window.output;
     let unit_bytes = columns.saturating_mul(channels);
     let cost = units.saturating_mul(unit_bytes).saturating_mul(window.taps()).saturating_mul(cost);
-    Cut { units, unit_bytes, multiple: 1, cost }
+    Cut { units, unit_bytes, fewest: 1, cost }
 }
 
 /// The input pixels under the window at an output place.
@@ -131,8 +131,8 @@ pub struct GlobalAverage {
 
 impl GlobalAverage {
     pub(super) fn run(&self, input: &[u8], output: &mut [u8], kernels: &Kernels, crew: Crew<'_>) {
-        let sums = crew.own().and_then(|buffers| buffers.sums.get_mut(..self.channels));
-        let Some(sums) = sums else { return };
+        let Some(mut buffers) = crew.own() else { return };
+        let Some(sums) = buffers.sums.get_mut(..self.channels) else { return };
         sums.fill(self.bias);
         (kernels.sum_pixels)(input, sums);
         for (output, &sum) in output.iter_mut().zip(sums.iter()) {

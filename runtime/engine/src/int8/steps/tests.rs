@@ -1,7 +1,7 @@
 //! Both forms of a convolution against each other.
 
 use std::num::NonZeroUsize;
-use std::sync::LazyLock;
+use std::sync::{LazyLock, Mutex};
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -31,9 +31,12 @@ static THREADS: LazyLock<[Threads; 3]> = LazyLock::new(|| {
 fn on_threads(scratch: Scratch, length: usize, work: impl Fn(&mut [u8], Crew<'_>)) -> Vec<u8> {
     let written = THREADS.each_ref().map(|threads| {
         let mut output = vec![7; length];
-        let mut buffers: Vec<Buffers> = (0..threads.most()).map(|_| Buffers::new(scratch)).collect();
-        buffers.iter_mut().for_each(|buffers| buffers.bytes.fill(3));
-        work(&mut output, Crew::new(threads, &mut buffers).whatever_it_costs());
+        let buffers = (0..threads.most()).map(|_| {
+            let mut buffers = Buffers::new(scratch);
+            buffers.bytes.fill(3);
+            Mutex::new(buffers)
+        });
+        work(&mut output, Crew::new(threads, &buffers.collect::<Vec<_>>()).whatever_it_costs());
         output
     });
     let [one, others @ ..] = written;

@@ -53,7 +53,7 @@ impl WinogradConvolution {
         let ([rows, columns], [_, input_columns]) = (self.window.output, self.window.input);
         let row_bytes = columns.saturating_mul(channels);
         let cost = rows.saturating_mul(row_bytes).saturating_mul(9 * depth);
-        let cut = Cut { units: rows.div_ceil(TILE), unit_bytes: TILE * row_bytes, multiple: 1, cost };
+        let cut = Cut { units: rows.div_ceil(TILE), unit_bytes: TILE * row_bytes, fewest: 1, cost };
         crew.run(cut, output, |buffers, lines, output| {
             let (window, first) = self.window.band(&(TILE * lines.start..rows.min(TILE * lines.end)));
             let input = input.get(first * input_columns * depth..).unwrap_or_default();
