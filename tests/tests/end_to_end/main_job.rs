@@ -52,7 +52,7 @@ fn threads_change_no_answer() {
     let answers = |threads: &str, base: &str| -> Vec<Value> {
         let (records, _) = run_json(&["--source", LABELLED, "--threads", threads, "--base", base]);
         let of = |record: &Value| {
-            let keys = ["source", "exit", "class", "label", "confidence", "threshold", "right"];
+            let keys = ["source", "exit", "class", "label", "probability", "saver_class", "confidence"];
             keys.map(|key| record[key].clone()).to_vec().into()
         };
         records.iter().map(of).collect()

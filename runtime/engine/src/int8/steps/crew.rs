@@ -35,6 +35,16 @@ pub struct Cut {
     pub cost: usize,
 }
 
+impl Cut {
+    /// Units of a part, so that the slowest of so many threads has least to do, and of two such the smaller one.
+    fn part(&self, threads: usize) -> usize {
+        let part = |parts: usize| self.units.div_ceil(parts * threads).max(1);
+        let slowest = |parts: &usize| self.units.div_ceil(part(*parts)).div_ceil(threads) * part(*parts);
+        let fits = |parts: &usize| *parts == 1 || part(*parts) >= self.fewest;
+        part((1..=PARTS).rev().filter(fits).min_by_key(slowest).unwrap_or(1))
+    }
+}
+
 impl<'a> Crew<'a> {
     /// As many threads as there are buffers, at most.
     pub fn new(threads: &'a Threads, buffers: &'a [Mutex<Buffers>]) -> Self {
@@ -56,8 +66,7 @@ impl<'a> Crew<'a> {
     pub fn run(self, cut: Cut, output: &mut [u8], work: impl Fn(&mut Buffers, Range<usize>, &mut [u8]) + Sync) {
         let Self { threads, buffers, worth } = self;
         let count = threads.free().min(buffers.len()).min(cut.cost / worth);
-        let parts = (cut.units / cut.fewest.max(1)).min(count * PARTS).max(count).max(1);
-        let part = cut.units.div_ceil(parts);
+        let part = cut.part(count.max(1));
         if count <= 1 || part >= cut.units {
             let Some(mut buffers) = self.own() else { return };
             return work(&mut buffers, 0..cut.units, output);
@@ -67,5 +76,19 @@ impl<'a> Crew<'a> {
             let Some(mut buffers) = buffers.get(place).map(lock) else { return };
             parts.for_each(|(units, output)| work(&mut buffers, units, output));
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_leave_no_thread_with_more_than_it_must() {
+        let part = |units, fewest, threads| Cut { units, unit_bytes: 1, fewest, cost: 0 }.part(threads);
+        // Five rows: three and two. Ten: five each, where quarters would be 3, 3, 3 and 1. Twenty: quarters.
+        assert_eq!([part(5, 1, 2), part(10, 1, 2), part(20, 1, 2), part(20, 6, 2)], [3, 5, 5, 10]);
+        assert_eq!([part(25, 48, 2), part(100, 48, 2), part(1, 1, 2), part(0, 1, 2)], [13, 50, 1, 1]);
+        assert_eq!([part(12, 1, 3), part(7, 1, 1)], [2, 7]);
     }
 }
