@@ -178,9 +178,8 @@ impl Kernel {
             }
             Weights::Dense(_) if threads == 1 => BLOCK * filters,
             Weights::Dense(_) => {
-                let tiles = self.geometry.positions().div_ceil(TILE);
-                let slowest = |part: &usize| tiles.div_ceil(*part).div_ceil(threads) * part;
-                TILE * (1..=BLOCK / TILE).rev().min_by_key(slowest).unwrap_or(1) * filters
+                let share = self.geometry.positions().div_ceil(threads).max(1);
+                share.div_ceil(share.div_ceil(BLOCK)).next_multiple_of(TILE).min(BLOCK) * filters
             }
             Weights::Depthwise(_) => columns.output * filters,
         }
