@@ -30,8 +30,8 @@ pub struct ColumnBlock {
     pub start: usize,
     /// Channels: 16, 32 or 64; bytes of whole pixels where several are done together.
     pub width: usize,
-    /// `[four taps][vector][channel of the vector][tap of the four]`; taps that are lacking have 0. The four vectors have
-    /// the order of [`interleaved_order`], the taps that of [`column_quads`] or [`five_by_five`].
+    /// `[output row][four taps][vector][channel of the vector][tap of the four]`; taps that are lacking have 0. The four
+    /// vectors have the order of [`interleaved_order`], the taps that of [`column_quads`] or [`five_by_five`].
     pub weights: Aligned<i8>,
     /// As in [`Epilogue`], in the same order.
     pub bias: Aligned<i32>,
@@ -83,12 +83,12 @@ fn column_pairs(rows: usize, columns: usize) -> impl Iterator<Item = [Option<usi
 /// Four taps that are multiplied at once; fewer where there are no more.
 type TapQuad = [Option<usize>; 4];
 
-/// Taps of a window column by column, four rows of it at once.
-fn column_quads(rows: usize, columns: usize) -> Vec<TapQuad> {
-    let quad = |column: usize, first: usize| {
-        std::array::from_fn(|row| (first + row < rows).then_some((first + row) * columns + column))
-    };
-    (0..columns).flat_map(|column| (0..rows).step_by(4).map(move |first| quad(column, first))).collect()
+/// Taps of a window column by column, four rows of it at once, if it begins `above` rows below the first of them.
+fn column_quads(rows: usize, columns: usize, above: usize) -> Vec<TapQuad> {
+    let tap =
+        |column: usize, row: usize| row.checked_sub(above).filter(|&row| row < rows).map(|row| row * columns + column);
+    let quad = |column: usize, first: usize| std::array::from_fn(|row| tap(column, first + row));
+    (0..columns).flat_map(|column| (0..above + rows).step_by(4).map(move |first| quad(column, first))).collect()
 }
 
 /// Taps of a 5 x 5 window: four rows of each column, four taps of the last row, and its last one.
@@ -144,9 +144,14 @@ impl DepthwiseWeights {
         }
     }
 
-    /// The channels, at least 16, in column blocks of at most `widest`, for a window of `rows` by `columns`; `None` where
-    /// a weight does not fit i8.
-    pub fn columns_for(&self, rows: usize, columns: usize, widest: usize) -> Option<Vec<ColumnBlock>> {
+    /// The channels, at least 16, in column blocks of at most `widest`, for a window of `rows` by `columns` and as many
+    /// output rows at once, each one input row below the one before; `None` where a weight does not fit i8.
+    pub fn columns_for(
+        &self,
+        [rows, columns]: [usize; 2],
+        output_rows: usize,
+        widest: usize,
+    ) -> Option<Vec<ColumnBlock>> {
         let mut spans: Vec<(usize, usize)> = Vec::new();
         let mut start = 0;
         while start < self.channels {
@@ -157,7 +162,10 @@ impl DepthwiseWeights {
             spans.push((start.min(self.channels.checked_sub(width)?), width));
             start += width;
         }
-        let quads = if (rows, columns) == (5, 5) { five_by_five() } else { column_quads(rows, columns) };
+        let quads = match (rows, columns) {
+            (5, 5) => five_by_five(),
+            _ => (0..output_rows).flat_map(|above| column_quads(rows, columns, above)).collect(),
+        };
         let span = |(start, width)| {
             let order = interleaved_order(width).map(|channel| start + channel).collect();
             self.column_block(&quads, (start, width), order)
@@ -170,7 +178,7 @@ impl DepthwiseWeights {
         let bytes = width.checked_div(self.channels)? * self.channels;
         let channel = |lane: usize| if lane < bytes { lane % self.channels } else { usize::MAX };
         let order = interleaved_order(width).map(channel).collect();
-        let block = self.column_block(&column_quads(rows, columns), (0, width), order)?;
+        let block = self.column_block(&column_quads(rows, columns, 0), (0, width), order)?;
         (bytes > 0).then(|| Box::new(ColumnBlock { width: bytes, ..block }))
     }
 

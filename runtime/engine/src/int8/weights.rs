@@ -19,7 +19,13 @@ pub struct Epilogue {
     pub bounds: Bounds,
     /// Whether a scaled sum may leave i32, so that it has to be clamped before it is rounded.
     pub is_wide: bool,
+    /// Whether all sums lie within [`SMALL_SUM`] of 0 and no scale is negative.
+    #[cfg_attr(not(target_arch = "x86_64"), allow(dead_code, reason = "kernels for x86-64 have a Relu of their own"))]
+    pub is_small: bool,
 }
+
+/// What vector kernels can turn into f32 by writing it into the bits of 2^23, from where to 2^24 neighbours differ by 1.
+pub const SMALL_SUM: u64 = 1 << 23;
 
 /// Largest scaled sum that is rounded without a clamp; half of i32's range, to be safe from the rounding of the product.
 const MOST_STEPS: f64 = (1u32 << 30) as f64;
@@ -33,13 +39,16 @@ impl Epilogue {
 
     /// The same for sums, before the bias, that are at most as far from 0 as `largest` says for each channel.
     pub fn for_sums(bias: Vec<i32>, scale: Vec<f32>, bounds: Bounds, largest: impl IntoIterator<Item = u64>) -> Self {
-        let steps = bias.iter().zip(&scale).zip(largest).map(|((bias, scale), largest)| {
+        let (mut most_steps, mut most_sum) = (0.0, 0);
+        for ((bias, scale), largest) in bias.iter().zip(&scale).zip(largest) {
             // What leaves i32 wraps, and is then anywhere in it.
             let sum = largest.saturating_add(bias.unsigned_abs().into()).min(1 << 31);
-            sum as f64 * f64::from(scale.abs())
-        });
-        let is_wide = steps.fold(0.0, f64::max) > MOST_STEPS || scale.iter().any(|scale| scale.is_nan());
-        Self { bias, scale, bounds, is_wide }
+            most_steps = f64::max(most_steps, sum as f64 * f64::from(scale.abs()));
+            most_sum = most_sum.max(sum);
+        }
+        let is_wide = most_steps > MOST_STEPS || scale.iter().any(|scale| scale.is_nan());
+        let is_small = most_sum < SMALL_SUM && scale.iter().all(|&scale| scale >= 0.0);
+        Self { bias, scale, bounds, is_wide, is_small }
     }
 
     /// A part of the channels.
@@ -165,6 +174,10 @@ mod tests {
         assert!(!is_wide(1000, 100.0, 1_000_000) && is_wide(1000, 1e6, 1_000_000));
         assert!(is_wide(i32::MIN, 0.6, 1), "a sum that wraps");
         assert!(is_wide(0, f32::INFINITY, 1) && is_wide(0, f32::NAN, 1));
+        let is_small =
+            |bias, scale, largest| Epilogue::for_sums(vec![bias], vec![scale], Bounds::full(0), [largest]).is_small;
+        assert!(is_small(-8, 1.0, SMALL_SUM - 9) && !is_small(-8, 1.0, SMALL_SUM - 8));
+        assert!(!is_small(0, -1.0, 1) && !is_small(0, f32::NAN, 1));
         let epilogue = Epilogue::new(vec![1, 2, 3], vec![0.1, 0.2, 0.3], Bounds::full(0));
         let part = epilogue.part(1..3);
         assert_eq!((part.bias, part.scale), (vec![2, 3], vec![0.2, 0.3]));

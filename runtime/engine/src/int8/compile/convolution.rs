@@ -470,12 +470,13 @@ impl<'a> Compiler<'a> {
         [input, output]: [TensorId; 2],
     ) -> Result<Step, Unsupported> {
         let per_group = layer.rows.len() / layer.groups;
-        let panels = per_group.next_multiple_of(PANEL).saturating_mul(layer.groups);
-        self.charge_weights(node, panels.saturating_mul(layer.row_bytes(self.kernels.dot) + 8))?;
+        // Scales that large are in no real model, and not every dot-product kernel clamps before it rounds.
+        let dot = self.kernels.products_for(layer.window.outputs()).filter(|_| !epilogue.is_wide);
+        let panel = dot.map_or(PANEL, |dot| dot.packing.panel.max(PANEL));
+        let panels = per_group.next_multiple_of(panel).saturating_mul(layer.groups);
+        self.charge_weights(node, panels.saturating_mul(layer.row_bytes(dot) + 8))?;
         let window = layer.window;
         let (channels, border) = (self.size(node, layer.input)?.channels, layer.input.quant.zero_point as u8);
-        // Scales that large are in no real model, and not every dot-product kernel clamps before it rounds.
-        let dot = self.kernels.dot.filter(|_| !epilogue.is_wide);
         if let Some(groups) = dot.and_then(|dot| layer.dot_weights(dot.packing, epilogue)) {
             let step = DotConvolution::new((input, output), window, channels, border, groups);
             return Ok(Step::DotConvolution(step));

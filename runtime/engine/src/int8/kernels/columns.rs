@@ -45,12 +45,17 @@ impl RowPixels {
 impl Rows {
     /// For one output row.
     pub fn new(call: &Depthwise<'_>, row: usize) -> Self {
+        let [taps, _] = call.window.kernel;
+        Self::beginning(call, row, taps)
+    }
+
+    /// The first `count` rows from the first one of an output row's window on, at most [`MOST_ROWS`].
+    pub fn beginning(call: &Depthwise<'_>, row: usize, count: usize) -> Self {
         let channels = call.weights.channels;
         let ([_, columns], [_, pad], [_, output_columns]) = (call.window.input, call.window.pad, call.window.output);
         let outside = RowPixels([(call.border.as_ptr(), 0); MOST_ROWS]);
         let mut inside = outside;
-        let [taps, _] = call.window.kernel;
-        for (tap, pixels) in inside.0.iter_mut().enumerate().take(taps) {
+        for (tap, pixels) in inside.0.iter_mut().enumerate().take(count) {
             if let Some(y) = call.window.row(row, tap) {
                 *pixels = (call.input.as_ptr().wrapping_add(y * columns * channels), channels);
             }

@@ -210,6 +210,14 @@ pub struct Add {
     pub bounds: Bounds,
 }
 
+impl Add {
+    /// Whether all sums can be rounded without a clamp before: scales that large are in no real model.
+    #[cfg_attr(not(target_arch = "x86_64"), allow(dead_code, reason = "kernels for x86-64 leave clamps out"))]
+    fn is_tame(&self) -> bool {
+        255.0 * (self.scale_a.abs() + self.scale_b.abs()) + self.fixed.abs() < (1u32 << 30) as f32
+    }
+}
+
 /// A product of two tensors: `round((a - zero_a) * (b - zero_b) * scale + fixed)`, as ONNX Runtime's QLinearMul.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Multiply {
@@ -249,6 +257,8 @@ pub struct Kernels {
     pub name: &'static str,
     /// Products of bytes; where there are none, or a weight less its zero point does not fit i8, `gemm` does the layer.
     pub dot: Option<DotKernels>,
+    /// Products of bytes of a single pixel, for sets that have none of more.
+    pub dot_row: Option<DotKernels>,
     /// Widens bytes for `gemm`; the shorter of the two lengths counts.
     pub widen: fn(&[u8], &mut [i16]),
     /// Makes rows for `gemm` from an image.
@@ -269,6 +279,18 @@ pub struct Kernels {
     pub prepare_depthwise: fn(&Window, DepthwiseWeights) -> DepthwiseWeights,
     /// Makes products as fast as the processor can, in registers only, for as many rounds; gives how many it made.
     pub peak: Option<fn(u64) -> u64>,
+}
+
+impl Kernels {
+    /// Products of bytes, of more than one pixel or of one.
+    pub fn products(&self) -> Option<DotKernels> {
+        self.dot.or(self.dot_row)
+    }
+
+    /// The products for so many pixels.
+    pub fn products_for(&self, pixels: usize) -> Option<DotKernels> {
+        self.dot.or(self.dot_row.filter(|_| pixels == 1))
+    }
 }
 
 impl std::fmt::Debug for Kernels {

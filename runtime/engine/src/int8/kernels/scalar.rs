@@ -9,6 +9,7 @@ const PACKING: DotPacking = DotPacking { panel: PANEL, group: 4, offset: 0, leas
 pub const KERNELS: Kernels = Kernels {
     name: "int8-scalar",
     dot: Some(DotKernels { packing: PACKING, gemm: dot_gemm }),
+    dot_row: None,
     winograd: None,
     widen,
     gather,

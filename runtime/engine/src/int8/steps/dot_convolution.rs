@@ -92,8 +92,10 @@ impl DotConvolution {
     fn choose_block(&self) -> usize {
         let [rows, columns] = self.window.output;
         let pixels = |bytes: usize| {
-            let fitting = (BLOCK / bytes.max(1)).max(FEWEST_PIXELS);
-            fitting.next_multiple_of(BLOCK_MULTIPLE).min(rows * columns).max(1)
+            let (fitting, pixels) = ((BLOCK / bytes.max(1)).max(FEWEST_PIXELS), rows * columns);
+            // About as many as fit, rather than a few at the end for which all weights are read again.
+            let blocks = ((pixels + fitting / 2) / fitting).max(1);
+            pixels.div_ceil(blocks).next_multiple_of(BLOCK_MULTIPLE).min(pixels).max(1)
         };
         match self.source {
             Source::Gathered => pixels(self.gathered_row()),
@@ -176,7 +178,7 @@ impl DotConvolution {
 
     /// Some pixels of a pointwise convolution.
     fn run_pixels(&self, pixels: &Range<usize>, input: &[u8], output: &mut [u8], kernels: &Kernels) {
-        let (Some(weights), Some(dot)) = (self.groups.first(), kernels.dot) else { return };
+        let (Some(weights), Some(dot)) = (self.groups.first(), kernels.products()) else { return };
         let call = DotGemm {
             input: input.get(pixels.start * self.channels..).unwrap_or_default(),
             columns: pixels.len(),
@@ -198,7 +200,7 @@ impl DotConvolution {
 
     /// So many output rows.
     fn run_band(&self, rows: usize, image: Image<'_>, output: &mut [u8], kernels: &Kernels) {
-        let (Some(weights), Some(dot)) = (self.groups.first(), kernels.dot) else { return };
+        let (Some(weights), Some(dot)) = (self.groups.first(), kernels.products()) else { return };
         let ([stride_rows, stride_columns], [dilation, _]) = (self.window.stride, self.window.dilation);
         let [_, columns] = self.window.output;
         let call = DotGemm {
@@ -223,7 +225,7 @@ impl DotConvolution {
         scratch: &mut [u8],
         kernels: &Kernels,
     ) {
-        let Some(dot) = kernels.dot else { return };
+        let Some(dot) = kernels.products() else { return };
         let (row_bytes, output_channels) = (self.gathered_row(), self.outputs());
         let mut first_channel = 0;
         for (index, weights) in self.groups.iter().enumerate() {

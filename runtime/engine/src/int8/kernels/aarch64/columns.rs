@@ -25,7 +25,7 @@ pub fn prepare(window: &Window, weights: DepthwiseWeights) -> DepthwiseWeights {
         && matches!((columns, stride), (3 | 5, 1 | 2))
         && dilation == 1
         && weights.channels >= WIDTH;
-    let blocks = is_known.then(|| weights.columns_for(rows, columns, WIDTH)).flatten();
+    let blocks = is_known.then(|| weights.columns_for([rows, columns], 1, WIDTH)).flatten();
     let mut blocks = blocks.unwrap_or_default();
     for block in &mut blocks {
         // Every group of four weights belongs to one channel; the channels come again for every column and four rows.

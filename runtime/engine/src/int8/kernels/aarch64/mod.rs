@@ -29,6 +29,7 @@ pub fn neon() -> Option<Kernels> {
     is_aarch64_feature_detected!("neon").then_some(Kernels {
         name: "int8-neon",
         dot: Some(DotKernels { packing: multiply_long::PACKING, gemm: multiply_long::gemm }),
+        dot_row: None,
         // Plain loops: the compiler may use NEON everywhere here, and does.
         widen: scalar::widen,
         gather: scalar::gather,

@@ -27,7 +27,7 @@ pub fn gemm(call: &Gemm<'_>, output: &mut [u8]) {
 
 /// # Safety
 /// `call.fits` holds for the memory at `output`.
-#[target_feature(enable = "avx2")]
+#[target_feature(enable = "avx2,fma")]
 unsafe fn gemm_avx2(call: &Gemm<'_>, output: *mut u8) {
     let tiles = call.pixels.div_ceil(TILE).max(1);
     let weights = call.weights;
@@ -52,8 +52,13 @@ unsafe fn gemm_avx2(call: &Gemm<'_>, output: *mut u8) {
         let (pixels, larger) = (call.pixels / tiles, call.pixels % tiles);
         // SAFETY: the tiles are all pixels, as `fits` has shown.
         unsafe {
-            place = place.run(pixels + 1, larger, &finish);
-            place.run(pixels, tiles - larger, &finish);
+            if finish.is_relu(&weights.epilogue) {
+                place = place.run::<true>(pixels + 1, larger, &finish);
+                place.run::<true>(pixels, tiles - larger, &finish);
+            } else {
+                place = place.run::<false>(pixels + 1, larger, &finish);
+                place.run::<false>(pixels, tiles - larger, &finish);
+            }
         }
     }
 }
@@ -81,23 +86,23 @@ impl Place {
     /// # Safety
     /// As many rows, a panel and `channels` bytes of each output pixel lie at the pointers.
     #[inline]
-    #[target_feature(enable = "avx2")]
-    unsafe fn run(&self, pixels: usize, tiles: usize, finish: &FinishHalf) -> Self {
+    #[target_feature(enable = "avx2,fma")]
+    unsafe fn run<const RELU: bool>(&self, pixels: usize, tiles: usize, finish: &FinishHalf) -> Self {
         // SAFETY: passed on from the caller; the constant equals `pixels`.
         unsafe {
             match (self.channels <= LANES, pixels) {
-                (false, 1) => self.tiles::<1, 2>(tiles, finish),
-                (false, 2) => self.tiles::<2, 2>(tiles, finish),
-                (false, 3) => self.tiles::<3, 2>(tiles, finish),
-                (false, 4) => self.tiles::<4, 2>(tiles, finish),
-                (false, 5) => self.tiles::<5, 2>(tiles, finish),
-                (false, 6) => self.tiles::<6, 2>(tiles, finish),
-                (true, 1) => self.tiles::<1, 1>(tiles, finish),
-                (true, 2) => self.tiles::<2, 1>(tiles, finish),
-                (true, 3) => self.tiles::<3, 1>(tiles, finish),
-                (true, 4) => self.tiles::<4, 1>(tiles, finish),
-                (true, 5) => self.tiles::<5, 1>(tiles, finish),
-                (true, 6) => self.tiles::<6, 1>(tiles, finish),
+                (false, 1) => self.tiles::<1, 2, RELU>(tiles, finish),
+                (false, 2) => self.tiles::<2, 2, RELU>(tiles, finish),
+                (false, 3) => self.tiles::<3, 2, RELU>(tiles, finish),
+                (false, 4) => self.tiles::<4, 2, RELU>(tiles, finish),
+                (false, 5) => self.tiles::<5, 2, RELU>(tiles, finish),
+                (false, 6) => self.tiles::<6, 2, RELU>(tiles, finish),
+                (true, 1) => self.tiles::<1, 1, RELU>(tiles, finish),
+                (true, 2) => self.tiles::<2, 1, RELU>(tiles, finish),
+                (true, 3) => self.tiles::<3, 1, RELU>(tiles, finish),
+                (true, 4) => self.tiles::<4, 1, RELU>(tiles, finish),
+                (true, 5) => self.tiles::<5, 1, RELU>(tiles, finish),
+                (true, 6) => self.tiles::<6, 1, RELU>(tiles, finish),
                 _ => *self,
             }
         }
@@ -109,12 +114,16 @@ impl Place {
     /// As [`Self::run`], with `PIXELS` pixels and at most `8 * VECTORS` channels.
     // All sizes in one function have too few registers for their addresses.
     #[inline(never)]
-    #[target_feature(enable = "avx2")]
-    unsafe fn tiles<const PIXELS: usize, const VECTORS: usize>(&self, tiles: usize, finish: &FinishHalf) -> Self {
+    #[target_feature(enable = "avx2,fma")]
+    unsafe fn tiles<const PIXELS: usize, const VECTORS: usize, const RELU: bool>(
+        &self,
+        tiles: usize,
+        finish: &FinishHalf,
+    ) -> Self {
         let mut place = *self;
         for _ in 0..tiles {
             // SAFETY: passed on from the caller.
-            unsafe { place.tile::<PIXELS, VECTORS>(finish) }
+            unsafe { place.tile::<PIXELS, VECTORS, RELU>(finish) }
             place.rows = place.rows.wrapping_add(PIXELS * self.depth);
             place.output = place.output.wrapping_add(PIXELS * self.stride);
             place.ahead = place.ahead.wrapping_add(self.ahead_step * (self.depth / 2));
@@ -125,11 +134,11 @@ impl Place {
     /// # Safety
     /// As [`Self::tiles`], for one.
     #[inline]
-    #[target_feature(enable = "avx2")]
-    unsafe fn tile<const PIXELS: usize, const VECTORS: usize>(&self, finish: &FinishHalf) {
+    #[target_feature(enable = "avx2,fma")]
+    unsafe fn tile<const PIXELS: usize, const VECTORS: usize, const RELU: bool>(&self, finish: &FinishHalf) {
         // SAFETY: biases are padded to whole panels, of two vectors of eight; unaligned loads.
-        let bias: [__m256i; VECTORS] =
-            std::array::from_fn(|vector| unsafe { _mm256_loadu_si256(self.bias.add(LANES * vector).cast()) });
+        let bias = |vector: usize| unsafe { _mm256_loadu_si256(self.bias.add(LANES * vector).cast()) };
+        let bias: [__m256i; VECTORS] = std::array::from_fn(|vector| FinishHalf::begin::<RELU>(bias(vector)));
         let mut sums = [bias; PIXELS];
         for pair in 0..self.depth / 2 {
             // Brings an address near, which reads nothing.
@@ -151,10 +160,11 @@ impl Place {
         // SAFETY: scales are padded to whole panels, of two vectors of eight; unaligned loads.
         let scale: [__m256; VECTORS] =
             std::array::from_fn(|vector| unsafe { _mm256_loadu_ps(self.scale.add(LANES * vector)) });
+        let (finish, unshift) = (finish.known::<RELU>(), scale.map(|scale| FinishHalf::unshift(scale)));
         let narrowed = |sums: [__m256i; VECTORS]| {
             let mut steps = [_mm256_setzero_si256(); 2];
-            for ((steps, sum), scale) in steps.iter_mut().zip(sums).zip(scale) {
-                *steps = finish.scale(sum, scale);
+            for ((steps, sum), (scale, unshift)) in steps.iter_mut().zip(sums).zip(scale.into_iter().zip(unshift)) {
+                *steps = finish.steps::<RELU>(sum, scale, unshift);
             }
             steps
         };
@@ -181,7 +191,7 @@ impl Place {
     /// # Safety
     /// `channels` bytes of room at `output`.
     #[inline]
-    #[target_feature(enable = "avx2")]
+    #[target_feature(enable = "avx2,fma")]
     unsafe fn store(&self, bytes: __m128i, output: *mut u8) {
         // SAFETY: whole vectors only where that many channels are there; else exactly `channels` bytes.
         unsafe {

@@ -8,6 +8,7 @@
 mod columns;
 mod gather;
 mod gemm;
+mod row;
 mod winograd;
 
 use std::arch::x86_64::*;
@@ -24,6 +25,7 @@ pub fn kernels() -> Option<Kernels> {
     able.then_some(Kernels {
         name: "int8-avx2",
         dot: None,
+        dot_row: Some(row::KERNELS),
         winograd: Some(winograd::KERNELS),
         widen,
         gather: gather::gather,
@@ -242,20 +244,33 @@ unsafe fn block_16(taps: &[*const u8], block: &Block, finish: FinishHalf, output
     }
 }
 
-fn add(call: &Add, a: &[u8], b: &[u8], output: &mut [u8]) {
+pub fn add(call: &Add, a: &[u8], b: &[u8], output: &mut [u8]) {
     let whole = output.len().min(a.len()).min(b.len()) / 16 * 16;
+    let (left, right, sums) = (a.as_ptr(), b.as_ptr(), output.as_mut_ptr());
     // SAFETY: AVX2 and FMA were found; `whole` bytes are there in all three.
-    unsafe { add_avx2(call, a.as_ptr(), b.as_ptr(), output.as_mut_ptr(), whole) };
+    unsafe {
+        match (call.is_tame(), call.offset_a | call.offset_b) {
+            (true, 0) => add_avx2::<false, false>(call, left, right, sums, whole),
+            (true, _) => add_avx2::<false, true>(call, left, right, sums, whole),
+            (false, _) => add_avx2::<true, true>(call, left, right, sums, whole),
+        }
+    };
     if let (Some(a), Some(b), Some(output)) = (a.get(whole..), b.get(whole..), output.get_mut(whole..)) {
         scalar::add(call, a, b, output);
     }
 }
 
 /// # Safety
-/// `length` bytes, a multiple of 16, at each pointer.
+/// `length` bytes, a multiple of 16, at each pointer. Sums may leave i32 only if `CLAMPED`, offsets be other than 0 only if
+/// `OFFSET`: else the results are not what the call says.
 #[target_feature(enable = "avx2,fma")]
-unsafe fn add_avx2(call: &Add, a: *const u8, b: *const u8, output: *mut u8, length: usize) {
-    // Sums may be far out of range, so they are clamped before they are rounded.
+unsafe fn add_avx2<const CLAMPED: bool, const OFFSET: bool>(
+    call: &Add,
+    a: *const u8,
+    b: *const u8,
+    output: *mut u8,
+    length: usize,
+) {
     let (low, high) = (_mm256_set1_ps(call.bounds.low), _mm256_set1_ps(call.bounds.high));
     let finish = FinishHalf::new(call.bounds);
     let (scale_a, scale_b) = (_mm256_set1_ps(call.scale_a), _mm256_set1_ps(call.scale_b));
@@ -268,10 +283,13 @@ unsafe fn add_avx2(call: &Add, a: *const u8, b: *const u8, output: *mut u8, leng
             let (a, b) = unsafe {
                 (_mm_loadl_epi64(a.add(start + 8 * half).cast()), _mm_loadl_epi64(b.add(start + 8 * half).cast()))
             };
-            let a = _mm256_cvtepi32_ps(_mm256_sub_epi32(_mm256_cvtepu8_epi32(a), offset_a));
-            let b = _mm256_cvtepi32_ps(_mm256_sub_epi32(_mm256_cvtepu8_epi32(b), offset_b));
+            let (mut a, mut b) = (_mm256_cvtepu8_epi32(a), _mm256_cvtepu8_epi32(b));
+            if OFFSET {
+                (a, b) = (_mm256_sub_epi32(a, offset_a), _mm256_sub_epi32(b, offset_b));
+            }
+            let (a, b) = (_mm256_cvtepi32_ps(a), _mm256_cvtepi32_ps(b));
             let sum = _mm256_fmadd_ps(a, scale_a, _mm256_fmadd_ps(b, scale_b, fixed));
-            *steps = _mm256_cvtps_epi32(_mm256_min_ps(_mm256_max_ps(sum, low), high));
+            *steps = _mm256_cvtps_epi32(if CLAMPED { _mm256_min_ps(_mm256_max_ps(sum, low), high) } else { sum });
         }
         let [first, second] = steps;
         // SAFETY: `start + 16` is at most `length`.

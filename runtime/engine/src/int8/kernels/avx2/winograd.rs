@@ -181,15 +181,20 @@ fn finish(call: &Finish<'_>, output: &mut [u8]) {
     // No scale is so large that it needs a clamp before rounding: the layer would not have been done so.
     if call.fits(output) && !call.epilogue.is_wide {
         // SAFETY: AVX2 was found; `fits` has shown that sums, bias, scale and output are whole.
-        unsafe { finish_avx2(call, output.as_mut_ptr()) }
+        unsafe {
+            match FinishHalf::new(call.epilogue.bounds).is_relu(call.epilogue) {
+                true => finish_avx2::<true>(call, output.as_mut_ptr()),
+                false => finish_avx2::<false>(call, output.as_mut_ptr()),
+            }
+        }
     }
 }
 
 /// # Safety
 /// `call.fits` holds for the memory at `output`.
-#[target_feature(enable = "avx2")]
-unsafe fn finish_avx2(call: &Finish<'_>, output: *mut u8) {
-    let finish = FinishHalf::new(call.epilogue.bounds);
+#[target_feature(enable = "avx2,fma")]
+unsafe fn finish_avx2<const RELU: bool>(call: &Finish<'_>, output: *mut u8) {
+    let finish = FinishHalf::new(call.epilogue.bounds).known::<RELU>();
     let [rows, columns] = call.tiles.window.output;
     let pitch = sum_pitch(call.tiles.count);
     // SAFETY: the panel has 16 biases and scales; unaligned loads.
@@ -201,9 +206,11 @@ unsafe fn finish_avx2(call: &Finish<'_>, output: *mut u8) {
             [_mm256_loadu_ps(scale.add(at(0))), _mm256_loadu_ps(scale.add(at(1)))],
         )
     };
+    let bias = bias.map(|bias| FinishHalf::begin::<RELU>(bias));
+    let unshift = scale.map(|scale| FinishHalf::unshift(scale));
     for (tile, (row, column)) in call.tiles.places().enumerate() {
         let mut steps = [[_mm256_setzero_si256(); 4]; TILE];
-        for (half, (bias, scale)) in bias.into_iter().zip(scale).enumerate() {
+        for (half, (bias, (scale, unshift))) in bias.into_iter().zip(scale.into_iter().zip(unshift)).enumerate() {
             let mut sums = [[_mm256_setzero_si256(); 4]; 4];
             for (position, sums) in sums.as_flattened_mut().iter_mut().enumerate() {
                 let at = position * pitch + tile * PANEL + half * LANES;
@@ -214,7 +221,8 @@ unsafe fn finish_avx2(call: &Finish<'_>, output: *mut u8) {
             for (steps, sums) in steps.iter_mut().zip(sums) {
                 // In the order of channels of one pixel, then of the other.
                 for (slot, sum) in steps.iter_mut().skip(half).step_by(2).zip(sums) {
-                    *slot = finish.scale(_mm256_add_epi32(_mm256_srai_epi32::<2>(sum), bias), scale);
+                    let sum = _mm256_add_epi32(_mm256_srai_epi32::<2>(sum), bias);
+                    *slot = finish.steps::<RELU>(sum, scale, unshift);
                 }
             }
         }

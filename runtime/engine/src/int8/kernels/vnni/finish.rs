@@ -4,10 +4,14 @@ use std::arch::x86_64::{_mm256_permutevar8x32_epi32, _mm256_setr_epi32, _mm512_p
 
 use super::ops;
 use crate::int8::quant::Bounds;
+use crate::int8::weights::{Epilogue, SMALL_SUM};
+
+/// A sum's bits added to those of this number add the sum to it.
+const SHIFT: f32 = SMALL_SUM as f32;
 
 /// Makes the epilogue for one width of vectors.
 macro_rules! finish {
-    ($name:ident, $ops:ident, $features:literal, $doc:literal) => {
+    ($name:ident, $ops:ident, $features:literal, $fused:literal, $doc:literal) => {
         #[doc = $doc]
         #[derive(Clone, Copy)]
         pub struct $name {
@@ -28,6 +32,51 @@ macro_rules! finish {
                     zero_point: ops::$ops::fill_i16(bounds.zero_point as i16),
                     least: ops::$ops::fill_i8((bounds.low as i32 + bounds.zero_point) as i8),
                     most: ops::$ops::fill_i8((bounds.high as i32 + bounds.zero_point) as i8),
+                }
+            }
+
+            /// Whether the kernel may be one that was compiled as `RELU`: what is below 0 may become anything that is, and
+            /// sums can be written into the bits of [`SHIFT`].
+            #[inline]
+            pub fn is_relu(&self, epilogue: &Epilogue) -> bool {
+                self.is_plain && epilogue.is_small
+            }
+
+            /// The same with what it does to steps known where this is compiled, which leaves no branch.
+            #[inline]
+            pub fn known<const RELU: bool>(&self) -> Self {
+                Self { is_plain: RELU, ..*self }
+            }
+
+            /// A vector of biases as sums are to begin with.
+            #[inline]
+            #[target_feature(enable = $fused)]
+            pub fn begin<const RELU: bool>(bias: ops::$ops::Vector) -> ops::$ops::Vector {
+                if RELU { ops::$ops::add_i32(bias, ops::$ops::fill_i32(SHIFT.to_bits() as i32)) } else { bias }
+            }
+
+            /// What [`Self::steps`] wants besides the scale.
+            #[inline]
+            #[target_feature(enable = $fused)]
+            pub fn unshift(scale: ops::$ops::Floats) -> ops::$ops::Floats {
+                ops::$ops::multiply(scale, ops::$ops::fill_f32(-SHIFT))
+            }
+
+            /// Scales and rounds sums that began with [`Self::begin`]. For a Relu without turning them into f32 first: the
+            /// product with [`SHIFT`] is exact, as that is a power of two, so that the sum's own is rounded once, as ever.
+            /// A sum below 0 comes out as another number below 0.
+            #[inline]
+            #[target_feature(enable = $fused)]
+            pub fn steps<const RELU: bool>(
+                &self,
+                sums: ops::$ops::Vector,
+                scale: ops::$ops::Floats,
+                unshift: ops::$ops::Floats,
+            ) -> ops::$ops::Vector {
+                if RELU {
+                    ops::$ops::round(ops::$ops::fused(ops::$ops::as_floats(sums), scale, unshift))
+                } else {
+                    self.scale(sums, scale)
                 }
             }
 
@@ -66,9 +115,9 @@ macro_rules! finish {
     };
 }
 
-finish!(FinishWide, wide, "avx512f,avx512bw", "The epilogue's constants in vectors of 64 bytes.");
-finish!(FinishHalf, half, "avx2", "The epilogue's constants in vectors of 32 bytes.");
-finish!(FinishQuarter, quarter, "avx2", "The epilogue's constants in vectors of 16 bytes.");
+finish!(FinishWide, wide, "avx512f,avx512bw", "avx512f,avx512bw", "The epilogue's constants in vectors of 64 bytes.");
+finish!(FinishHalf, half, "avx2", "avx2,fma", "The epilogue's constants in vectors of 32 bytes.");
+finish!(FinishQuarter, quarter, "avx2", "avx2,fma", "The epilogue's constants in vectors of 16 bytes.");
 
 impl FinishWide {
     /// As [`Self::narrow`], in order: all of the first vector, then all of the second, and so on.

@@ -12,39 +12,56 @@ pub const LANES: usize = 16;
 /// Vectors of weights that are worked on at once.
 const MOST_VECTORS: usize = 4;
 
-/// Pixels of a register tile; with four vectors of channels it fills 24 of the 32 registers with sums.
+/// Pixels of a register tile; with three or four vectors of channels it fills up to 24 of the 32 registers with sums.
 const TILE: usize = 6;
+
+/// The same with one or two vectors: fewer sums would wait for the products before them.
+const TALL_TILE: usize = 8;
 
 /// Bytes that one sum takes in at once.
 pub const GROUP: usize = 4;
 
 pub const PACKING: DotPacking = DotPacking { panel: LANES, group: GROUP, offset: 0, least: i8::MIN };
 
+/// For processors that take a product of 64 bytes as two of 32, such as Zen 4: a last vector of no more than eight channels
+/// takes one.
+pub fn gemm_in_halves(call: &DotGemm<'_>, output: &mut [u8]) {
+    checked_gemm(call, output, true);
+}
+
+/// For processors that do products of 64 bytes in two ports and lose one of them to those of 32.
 pub fn gemm(call: &DotGemm<'_>, output: &mut [u8]) {
+    checked_gemm(call, output, false);
+}
+
+fn checked_gemm(call: &DotGemm<'_>, output: &mut [u8], is_halved: bool) {
     if call.weights.epilogue.is_wide {
         // Scales that large are in no real model; a clamp before rounding would cost all others time.
         scalar::dot_gemm(call, output);
     } else if call.fits(PACKING, output) {
         // SAFETY: the features were found before this function could be reached; `fits` has shown that input, panels,
         // bias, scale and output cover all of the product.
-        unsafe { gemm_avx512(call, output.as_mut_ptr()) }
+        unsafe { gemm_avx512(call, output.as_mut_ptr(), is_halved) }
     }
 }
 
 /// # Safety
 /// `call.fits` holds for `PACKING` and the memory at `output`.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-unsafe fn gemm_avx512(call: &DotGemm<'_>, output: *mut u8) {
+unsafe fn gemm_avx512(call: &DotGemm<'_>, output: *mut u8, is_halved: bool) {
     let weights = call.weights;
     let panel_bytes = weights.runs * weights.run * LANES;
     let finish = FinishWide::new(weights.epilogue.bounds);
     let panels = weights.channels.div_ceil(LANES);
     for first in (0..panels).step_by(MOST_VECTORS) {
+        // The next panels, or these once more.
+        let next = if first + MOST_VECTORS < panels { first + MOST_VECTORS } else { first };
         // SAFETY: panels, biases and scales are whole; each output pixel has `channels` bytes.
         let tile = unsafe {
             Tile {
                 panel: weights.panels.as_ptr().add(first * panel_bytes),
                 panel_bytes,
+                ahead: weights.panels.as_ptr().add(next * panel_bytes),
                 bias: weights.epilogue.bias.as_ptr().add(first * LANES),
                 scale: weights.epilogue.scale.as_ptr().add(first * LANES),
                 runs: weights.runs,
@@ -53,6 +70,8 @@ unsafe fn gemm_avx512(call: &DotGemm<'_>, output: *mut u8) {
                 channels: (weights.channels - first * LANES).min(MOST_VECTORS * LANES),
                 output_stride: call.output_stride,
                 finish,
+                is_relu: finish.is_relu(&weights.epilogue),
+                is_halved,
             }
         };
         // SAFETY: as above; the first byte of a pixel that these panels write.
@@ -64,6 +83,9 @@ unsafe fn gemm_avx512(call: &DotGemm<'_>, output: *mut u8) {
 struct Tile {
     panel: *const i8,
     panel_bytes: usize,
+    /// What is brought near meanwhile: large weights come from far each time, and the processor's own foresight ends with each
+    /// page.
+    ahead: *const i8,
     bias: *const i32,
     scale: *const f32,
     runs: usize,
@@ -74,6 +96,10 @@ struct Tile {
     channels: usize,
     output_stride: usize,
     finish: FinishWide,
+    /// Whether steps are made as after a Relu.
+    is_relu: bool,
+    /// Whether a last vector of no more than eight channels is taken as half of one.
+    is_halved: bool,
 }
 
 impl Tile {
@@ -83,18 +109,28 @@ impl Tile {
     /// As [`gemm_avx512`]; `output` is where the first pixel's first channel of these panels goes.
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
     unsafe fn run_all(&self, call: &DotGemm<'_>, output: *mut u8) {
-        let tiles = call.pixels.div_ceil(TILE);
+        let most = if self.channels > 2 * LANES { TILE } else { TALL_TILE };
+        let tiles = call.pixels.div_ceil(most);
         let (mut first, mut place) = (0, Place::default());
+        // Bytes of the next panels that are brought near with each group of this tile's sums.
+        let step = (MOST_VECTORS * LANES * GROUP).div_ceil(tiles.max(1));
         for tile in 0..tiles {
             let count = (call.pixels - first).div_ceil(tiles - tile);
-            let mut pixels = [call.input.as_ptr(); TILE];
+            let mut pixels = [call.input.as_ptr(); TALL_TILE];
             for pixel in pixels.iter_mut().take(count) {
                 // SAFETY: `fits` has shown that every pixel lies in the input.
                 *pixel = unsafe { call.input.as_ptr().add(place.byte) };
                 place.advance(call);
             }
-            // SAFETY: `count` is at most TILE, and the output holds all pixels.
-            unsafe { self.run_vectors(count, &pixels, output.add(first * self.output_stride)) };
+            // SAFETY: `count` is at most what these vectors take, and the output holds all pixels.
+            unsafe {
+                let output = output.add(first * self.output_stride);
+                let ahead = (self.ahead.wrapping_add(tile * step * self.runs * self.groups), step);
+                match self.is_relu {
+                    true => self.run_vectors::<true>(count, &pixels, ahead, output),
+                    false => self.run_vectors::<false>(count, &pixels, ahead, output),
+                }
+            }
             first += count;
         }
     }
@@ -103,18 +139,25 @@ impl Tile {
     /// As [`Self::run`], for `count` pixels and however many vectors there are channels for.
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-    unsafe fn run_vectors(&self, count: usize, pixels: &[*const u8; TILE], output: *mut u8) {
+    unsafe fn run_vectors<const RELU: bool>(
+        &self,
+        count: usize,
+        pixels: &[*const u8; TALL_TILE],
+        ahead: (*const i8, usize),
+        output: *mut u8,
+    ) {
         // SAFETY: passed on from the caller.
         unsafe {
-            match self.channels.div_ceil(LANES / 2) {
-                1 => self.run_pixels::<1, true>(count, pixels, output),
-                2 => self.run_pixels::<1, false>(count, pixels, output),
-                3 => self.run_pixels::<2, true>(count, pixels, output),
-                4 => self.run_pixels::<2, false>(count, pixels, output),
-                5 => self.run_pixels::<3, true>(count, pixels, output),
-                6 => self.run_pixels::<3, false>(count, pixels, output),
-                7 => self.run_pixels::<4, true>(count, pixels, output),
-                _ => self.run_pixels::<4, false>(count, pixels, output),
+            let halves = self.channels.div_ceil(LANES / 2);
+            match if self.is_halved { halves } else { halves.next_multiple_of(2) } {
+                1 => self.run_many::<1, true, false>(count, pixels, ahead, output),
+                2 => self.run_many::<1, false, RELU>(count, pixels, ahead, output),
+                3 => self.run_many::<2, true, false>(count, pixels, ahead, output),
+                4 => self.run_many::<2, false, RELU>(count, pixels, ahead, output),
+                5 => self.run_pixels::<3, true, false>(count, pixels, ahead, output),
+                6 => self.run_pixels::<3, false, RELU>(count, pixels, ahead, output),
+                7 => self.run_pixels::<4, true, false>(count, pixels, ahead, output),
+                _ => self.run_pixels::<4, false, RELU>(count, pixels, ahead, output),
             }
         }
     }
@@ -123,21 +166,43 @@ impl Tile {
     /// As [`Self::run`], for `count` pixels.
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-    unsafe fn run_pixels<const VECTORS: usize, const HALF: bool>(
+    unsafe fn run_pixels<const VECTORS: usize, const HALF: bool, const RELU: bool>(
         &self,
         count: usize,
-        pixels: &[*const u8; TILE],
+        pixels: &[*const u8; TALL_TILE],
+        ahead: (*const i8, usize),
         output: *mut u8,
     ) {
         // SAFETY: passed on from the caller.
         unsafe {
             match count {
-                1 => self.run::<1, VECTORS, HALF>(pixels, output),
-                2 => self.run::<2, VECTORS, HALF>(pixels, output),
-                3 => self.run::<3, VECTORS, HALF>(pixels, output),
-                4 => self.run::<4, VECTORS, HALF>(pixels, output),
-                5 => self.run::<5, VECTORS, HALF>(pixels, output),
-                _ => self.run::<6, VECTORS, HALF>(pixels, output),
+                1 => self.run::<1, VECTORS, HALF, RELU>(pixels, ahead, output),
+                2 => self.run::<2, VECTORS, HALF, RELU>(pixels, ahead, output),
+                3 => self.run::<3, VECTORS, HALF, RELU>(pixels, ahead, output),
+                4 => self.run::<4, VECTORS, HALF, RELU>(pixels, ahead, output),
+                5 => self.run::<5, VECTORS, HALF, RELU>(pixels, ahead, output),
+                _ => self.run::<6, VECTORS, HALF, RELU>(pixels, ahead, output),
+            }
+        }
+    }
+
+    /// # Safety
+    /// As [`Self::run`], for `count` pixels.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+    unsafe fn run_many<const VECTORS: usize, const HALF: bool, const RELU: bool>(
+        &self,
+        count: usize,
+        pixels: &[*const u8; TALL_TILE],
+        ahead: (*const i8, usize),
+        output: *mut u8,
+    ) {
+        // SAFETY: passed on from the caller.
+        unsafe {
+            match count {
+                0..=6 => self.run_pixels::<VECTORS, HALF, RELU>(count, pixels, ahead, output),
+                7 => self.run::<7, VECTORS, HALF, RELU>(pixels, ahead, output),
+                _ => self.run::<8, VECTORS, HALF, RELU>(pixels, ahead, output),
             }
         }
     }
@@ -148,19 +213,21 @@ impl Tile {
     /// Each of the first `PIXELS` pointers is followed by `runs` runs of `groups` groups; `VECTORS` panels with biases
     /// and scales are there; `output` has room for `channels` bytes of each pixel.
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-    unsafe fn run<const PIXELS: usize, const VECTORS: usize, const HALF: bool>(
+    unsafe fn run<const PIXELS: usize, const VECTORS: usize, const HALF: bool, const RELU: bool>(
         &self,
-        pixels: &[*const u8; TILE],
+        pixels: &[*const u8; TALL_TILE],
+        ahead: (*const i8, usize),
         output: *mut u8,
     ) {
         let whole = if HALF { VECTORS - 1 } else { VECTORS };
         // SAFETY: biases and scales are padded to whole panels; unaligned loads.
         let (bias, half_bias): ([__m512i; VECTORS], __m256i) = unsafe {
-            let bias = std::array::from_fn(|vector| _mm512_loadu_si512(self.bias.add(LANES * vector).cast()));
+            let bias = |vector: usize| _mm512_loadu_si512(self.bias.add(LANES * vector).cast());
+            let bias = std::array::from_fn(|vector| FinishWide::begin::<RELU>(bias(vector)));
             (bias, _mm256_loadu_si256(self.bias.add(LANES * (VECTORS - 1)).cast()))
         };
         let (mut sums, mut halves) = ([bias; PIXELS], [half_bias; PIXELS]);
-        let mut panel = self.panel;
+        let (mut panel, (mut ahead, step)) = (self.panel, ahead);
         for run in 0..self.runs {
             let mut at = run * self.run_pitch;
             for _ in 0..self.groups {
@@ -179,6 +246,11 @@ impl Tile {
                         }
                     }
                     panel = panel.add(LANES * GROUP);
+                    if VECTORS > 2 {
+                        // Brings an address near, which reads nothing.
+                        _mm_prefetch::<_MM_HINT_T1>(ahead);
+                        ahead = ahead.wrapping_add(step);
+                    }
                 }
                 at += GROUP;
             }
@@ -192,19 +264,22 @@ impl Tile {
         // SAFETY: scales are padded to whole panels; unaligned loads.
         let scale: [__m512; VECTORS] =
             std::array::from_fn(|vector| unsafe { _mm512_loadu_ps(self.scale.add(LANES * vector)) });
+        let (finish, unshift) = (self.finish.known::<RELU>(), scale.map(|scale| FinishWide::unshift(scale)));
         // As many pixels at once as fit four vectors.
         let together = if VECTORS > 2 { 1 } else { MOST_VECTORS / VECTORS };
         for (index, pixels) in sums.chunks(together).enumerate() {
             let mut steps = [_mm512_setzero_si512(); MOST_VECTORS];
             for (steps, sums) in steps.chunks_mut(VECTORS).zip(pixels) {
-                for (steps, (sums, scale)) in steps.iter_mut().zip(sums.iter().zip(scale)) {
-                    *steps = self.finish.scale(*sums, scale);
+                for (steps, (sums, (scale, unshift))) in
+                    steps.iter_mut().zip(sums.iter().zip(scale.iter().zip(unshift)))
+                {
+                    *steps = finish.steps::<RELU>(*sums, *scale, unshift);
                 }
             }
             // SAFETY: the pixels of this chunk have `channels` bytes of room each.
             unsafe {
                 let output = output.add(index * together * self.output_stride);
-                self.store::<VECTORS>(self.finish.narrow_in_order(steps), pixels.len(), output);
+                self.store::<VECTORS>(finish.narrow_in_order(steps), pixels.len(), output);
             }
         }
     }

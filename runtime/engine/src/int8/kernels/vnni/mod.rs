@@ -4,6 +4,7 @@
 //! the same instruction in vectors of 32 bytes under another encoding.
 #![allow(unsafe_code)]
 
+mod add;
 mod depthwise;
 mod finish;
 mod gemm;
@@ -11,6 +12,8 @@ mod gemm_half;
 mod narrow;
 mod ops;
 mod peak;
+
+use std::arch::x86_64::__cpuid;
 
 use super::{DotKernels, Kernels, avx2};
 pub use finish::FinishHalf;
@@ -24,12 +27,32 @@ pub fn avx512() -> Option<Kernels> {
         && is_x86_feature_detected!("avx512vnni");
     able.then_some(Kernels {
         name: "int8-avx512vnni",
-        dot: Some(DotKernels { packing: gemm::PACKING, gemm: gemm::gemm }),
+        dot: Some(DotKernels {
+            packing: gemm::PACKING,
+            gemm: if halves_are_cheaper() { gemm::gemm_in_halves } else { gemm::gemm },
+        }),
+        add: add::add,
         depthwise: depthwise::depthwise_512,
         prepare_depthwise: depthwise::prepare_512,
         peak: Some(peak::wide),
         ..avx2
     })
+}
+
+/// Whether an instruction on 32 bytes costs this processor half of one on 64: AMD's Zen 4, of family 25. Later ones and
+/// Intel's have whole ports for 64 bytes.
+fn halves_are_cheaper() -> bool {
+    let (vendor, version) = (__cpuid(0), __cpuid(1).eax);
+    let is_amd = [vendor.ebx, vendor.edx, vendor.ecx].map(u32::to_le_bytes).concat() == b"AuthenticAMD";
+    is_amd && (version >> 8 & 15) + (version >> 20 & 255) == 25
+}
+
+/// The set for AVX-512 VNNI with the other choice of what to do with half a vector of channels.
+#[cfg(test)]
+pub fn avx512_otherwise() -> Option<Kernels> {
+    let gemm = if halves_are_cheaper() { gemm::gemm } else { gemm::gemm_in_halves };
+    let dot = Some(DotKernels { packing: gemm::PACKING, gemm });
+    avx512().map(|avx512| Kernels { name: "int8-avx512vnni for other processors", dot, ..avx512 })
 }
 
 /// The set for AVX-VNNI, if this processor has what it needs.
