@@ -3,8 +3,8 @@
 #   container  the program `cross`, where docker or podman answers (targets/Cross.toml)
 #   rustup     rustup's standard library, where `rustup target add TRIPLE` was done
 #   debian     Debian's compiler and library, unpacked by tools.sh
-# COMMAND `tools` only fetches what is needed. CROSS_WAY forces one, CROSS_TOOLS is where tools.sh puts things, CROSS_GLIBC the oldest glibc that the binary has to run
-# with, QEMU_CPU the processor that `test` and `run` emulate.
+# COMMAND `tools` only fetches what is needed. CROSS_WAY forces one, CROSS_TOOLS is where tools.sh puts things, CROSS_GLIBC the
+# oldest glibc that the binary has to run with, QEMU_CPU the processor that `test` and `run` emulate.
 set -euo pipefail
 here=$(dirname "$(readlink -f "$0")")
 triple=${1:?"cross.sh TRIPLE COMMAND [ARGUMENTS]"} command=${2:?"cross.sh TRIPLE COMMAND [ARGUMENTS]"}
@@ -54,5 +54,5 @@ export "CARGO_TARGET_${name}_RUNNER=$qemu -L $root"
 # 32-bit boards with NEON only: the portable loops become NEON.
 [[ $triple != armv7-* ]] || export "CARGO_TARGET_${name}_RUSTFLAGS=-Ctarget-cpu=cortex-a7"
 # zig brings its own start files and C library.
-[[ $triple != *-musl ]] || export "CARGO_TARGET_${name}_RUSTFLAGS=-Clink-self-contained=no"
+[[ $triple != *-musl ]] || export "CARGO_TARGET_${name}_RUSTFLAGS=-Clink-self-contained=no" "CARGO_TARGET_${name}_RUSTDOCFLAGS=-Clink-self-contained=no"
 exec cargo "$command" "${options[@]}" --target "$triple" "$@"
