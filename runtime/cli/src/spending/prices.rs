@@ -70,7 +70,8 @@ pub struct LocalBase {
     pub threads: usize,
 }
 
-/// What the ways to a base cost on this board. Its own base is taken to keep one core busy.
+/// What the ways to a base cost on this board. Its own base is taken to keep as many cores busy as it has threads, or
+/// all that the board has.
 ///
 /// # Errors
 /// Joules have a price, and no profile says what the board draws.
@@ -87,8 +88,8 @@ pub fn route_prices(prices: Prices, energy: &EnergySettings, base: LocalBase) ->
         return Ok(RoutePrices { prices, local_watts: 0.0, waiting_watts: 0.0, joules_per_byte: 0.0 });
     };
     // All of its threads are busy while it runs, or wait for each other.
-    #[expect(clippy::cast_precision_loss, reason = "at most 64")]
-    let busy_cores = base.threads as f64;
+    let threads = u32::try_from(base.threads).unwrap_or(u32::MAX);
+    let busy_cores = f64::from(board.as_ref().and_then(Board::cores).map_or(threads, |cores| threads.min(cores)));
     Ok(RoutePrices {
         prices,
         local_watts: model.watts(busy_cores, if base.is_f32 { 1.0 } else { 0.0 }).value(),
@@ -136,6 +137,9 @@ mod tests {
         assert!((route.waiting_watts - 2.81).abs() < 1e-9 && (route.local_watts - 3.705).abs() < 1e-9, "{route:?}");
         let two = route_prices(Prices::default(), &energy("pi4"), LocalBase { threads: 2, ..ONE }).unwrap();
         assert!((two.local_watts - 2.0f64.mul_add(3.705 - 2.81, 2.81)).abs() < 1e-9, "{two:?}");
+        let [four, many] = [4, 64].map(|threads| LocalBase { threads, ..ONE });
+        let [four, many] = [four, many].map(|base| route_prices(Prices::default(), &energy("pi4"), base).unwrap());
+        assert!((four.local_watts - many.local_watts).abs() < 1e-9, "a Pi 4 has four cores: {many:?}");
         let error = route_prices(Prices::default(), &energy("none"), ONE).unwrap_err().to_string();
         assert!(error.contains("--board"), "{error}");
         let of_bytes = Prices { per_joule: 0.0, per_millisecond: 0.0, per_byte: 1.0 };

@@ -11,8 +11,8 @@ use super::weights::{Dense, Depthwise, Panel};
 use super::{avx2, avx512};
 use crate::threads::Threads;
 
-/// Least multiplications that are worth another thread: to call one and to wait for it takes a few microseconds
-/// (`make bench-threads`).
+/// Least multiplications that are worth another thread, which takes microseconds to call and to wait for. Estimated, not
+/// searched for; `make bench-threads` shows what comes of it.
 const WORTH: usize = 100_000;
 
 /// A multiplication of a depthwise convolution takes as long as so many of a dense one.

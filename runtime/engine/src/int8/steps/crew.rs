@@ -7,8 +7,8 @@ use super::border::bands;
 use crate::int8::memory::Buffers;
 use crate::threads::{Threads, lock};
 
-/// Least products of 8 bits, or what takes as long, that are worth another thread: to call one and to wait for it takes a
-/// few microseconds (`make bench-threads`).
+/// Least products of 8 bits, or what takes as long, that are worth another thread, which takes microseconds to call and to
+/// wait for. Estimated, not searched for; `make bench-threads` shows what comes of it.
 const WORTH: usize = 250_000;
 
 /// Parts of a thread's share: who is done first takes some of the others'.
